@@ -1,0 +1,65 @@
+"""A run while it trains: its folder locked, its summary begun, its numbers kept and sent to W&B."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qwenkit.artifacts import hold_lock, replace_file
+from qwenkit.config import Config, config_to_yaml, flatten_config
+from qwenkit.console import Console
+from qwenkit.runs import write_summary
+from qwenkit.stages import StagePlan
+from qwenkit.tracking import MetricsLog, Tracker, start_wandb
+
+METRICS_NAME = "metrics.jsonl"
+
+
+@contextmanager
+def open_run(
+    folder: Path, *, plan: StagePlan, config: Config, wandb_mode: str | None, console: Console
+) -> Iterator[Tracker]:
+    """Hold a run's folder and give the tracker that its training logs to.
+
+    Args:
+        wandb_mode: online, offline, ..., or None for no W&B.
+
+    Raises:
+        BusyError: Another process trains in this folder.
+    """
+    with hold_lock(folder):
+        write_summary(folder, plan=plan, state="started")
+        replace_file(folder / "config.yaml", config_to_yaml(config, comments=False))
+        wandb_run = None
+        if wandb_mode is not None:
+            wandb_run = _open_wandb(folder, plan=plan, config=config, mode=wandb_mode, console=console)
+        tracker = Tracker(MetricsLog(folder / METRICS_NAME), console=console, wandb_run=wandb_run)
+        try:
+            yield tracker
+        finally:
+            tracker.finish()
+
+
+def read_training_log(run: Path | None) -> list[dict[str, Any]]:
+    """Read a run's metrics.jsonl; empty where there is none."""
+    return [] if run is None else MetricsLog(run / METRICS_NAME).read()
+
+
+def _open_wandb(folder: Path, *, plan: StagePlan, config: Config, mode: str, console: Console) -> Any:
+    settings = config.wandb
+    facts: Mapping[str, Any] = {
+        **flatten_config(config),
+        "fingerprint": plan.fingerprint,
+        "inputs": dict(plan.inputs),
+    }
+    return start_wandb(
+        folder=folder,
+        project=settings.project,
+        entity=settings.entity,
+        name=settings.name or folder.name,
+        tags=[*settings.tags, f"dataset-{plan.identity['dataset']}"],
+        notes=settings.notes,
+        mode=mode,
+        config=facts,
+        console=console,
+    )

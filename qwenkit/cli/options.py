@@ -1,0 +1,170 @@
+"""The options that commands share, and the frame that every command runs in."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from qwenkit.console import Console
+from qwenkit.errors import Interrupted, QwenkitError, ResourceError
+
+DATA = "Data and settings"
+TRAINING = "Training"
+OUTPUT = "Output"
+
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME|ID|PATH",
+        rich_help_panel=DATA,
+        help="10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder. "
+        "Default: dataset.name of the config, else the data set prepared last.",
+    ),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE|NAME",
+        rich_help_panel=DATA,
+        help="A config.yaml, or a shipped one: default, demo, fast. Default: ./config.yaml if there is one.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        rich_help_panel=DATA,
+        help="One setting; may be given again. Stronger than the file.",
+    ),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", metavar="DIR", rich_help_panel=OUTPUT, help="Where artifacts go. Default: output."
+    ),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", rich_help_panel=OUTPUT, help="Redo what is up to date, overwrite what is there."),
+]
+DebugOption = Annotated[bool, typer.Option("--debug", rich_help_panel=OUTPUT, help="Show tracebacks.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Print errors only.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the result as JSON on stdout.")
+]
+EpochsOption = Annotated[
+    float | None, typer.Option("--epochs", rich_help_panel=TRAINING, help="training.num_train_epochs")
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option("--batch-size", rich_help_panel=TRAINING, help="Documents a device; evaluation's too."),
+]
+LearningRateOption = Annotated[
+    float | None, typer.Option("--learning-rate", rich_help_panel=TRAINING, help="training.learning_rate")
+]
+LoraRankOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lora-rank", rich_help_panel=TRAINING, help="peft.lora_r; alpha becomes twice that unless set."
+    ),
+]
+QuantizationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quantization", metavar="nf4|int8|none", rich_help_panel=TRAINING, help="How the base is held."
+    ),
+]
+NoWandbOption = Annotated[
+    bool, typer.Option("--no-wandb", rich_help_panel=TRAINING, help="Leave Weights & Biases off.")
+]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="PATH|auto",
+        rich_help_panel=TRAINING,
+        help="Go on from this checkpoint, or from the newest valid one.",
+    ),
+]
+RunNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run-name", rich_help_panel=TRAINING, help="Name of the run's folder. Default: <model>-<dataset>."
+    ),
+]
+MaxStepsOption = Annotated[
+    int | None,
+    typer.Option("--max-steps", rich_help_panel=TRAINING, help="Stop after this many optimizer steps."),
+]
+ModelArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="A run, its trained/ or a checkpoint folder, an export, any classifier. Default: the newest run.",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def command_frame(*, debug: bool = False, quiet: bool = False, json: bool = False) -> Iterator[Console]:
+    """Give a command its console; turn every failure into one message and the right exit code."""
+    console = Console(quiet=quiet, json=json)
+    _quiet_libraries()
+    previous = signal.signal(signal.SIGTERM, _raise_interrupted)
+    try:
+        yield console
+    except QwenkitError as error:
+        _fail(console, error, str(error), error.exit_code, debug=debug)
+    except KeyboardInterrupt as error:
+        _fail(
+            console, error, "interrupted; the same command goes on from what is finished.", 130, debug=debug
+        )
+    except MemoryError as error:
+        _fail(
+            console,
+            error,
+            "out of memory: lower the batch size or the data.",
+            ResourceError.exit_code,
+            debug=debug,
+        )
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        message = (
+            f"unexpected {type(error).__name__}: {error}\nThis is a bug of qwenkit's; --debug shows where."
+        )
+        _fail(console, error, message, QwenkitError.exit_code, debug=debug)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _fail(console: Console, error: BaseException, message: str, exit_code: int, *, debug: bool) -> None:
+    if debug:
+        raise error
+    console.error(message)
+    raise typer.Exit(exit_code) from None
+
+
+def _raise_interrupted(signal_number: int, frame: FrameType | None) -> Any:
+    raise Interrupted("terminated; the same command goes on from what is finished.", signal_number)
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' own bars and notices out of our output; a user's own setting wins."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

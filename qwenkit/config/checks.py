@@ -1,0 +1,204 @@
+"""What no single setting shows: settings that contradict each other.
+
+Each check is a pure function that gives problems with advice. Those here need the config alone and run when
+it is loaded; checks_before_training.py holds those that need facts from outside.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+
+from qwenkit.config.problems import ConfigProblem, list_names, nearest_name, show_name
+from qwenkit.config.schema import Config
+
+
+def check_config(config: Config) -> list[ConfigProblem]:
+    """Find the settings that contradict each other."""
+    return [problem for check in _CHECKS for problem in check(config)]
+
+
+def check_names(config: Config, *, metrics: Collection[str], formats: Collection[str]) -> list[ConfigProblem]:
+    """Find metrics and export formats that do not exist, before hours of training went by.
+
+    Args:
+        metrics: Names of the numbers that an evaluation gives, without the prefix "eval_".
+        formats: Names of the export formats.
+    """
+    problems = []
+    metric = config.training.metric_for_best_model.removeprefix("eval_")
+    if metric not in metrics:
+        message = _describe_unknown(metric, metrics)
+        problems.append(ConfigProblem("training.metric_for_best_model", message))
+    for name in config.export.formats:
+        if name not in formats:
+            problems.append(ConfigProblem("export.formats", _describe_unknown(name, formats)))
+    return problems
+
+
+def _describe_unknown(name: str, known: Collection[str]) -> str:
+    near = nearest_name(name, known)
+    advice = f"did you mean {near}?" if near else f"there is {list_names(sorted(known))}"
+    return f"{show_name(name)} is unknown; {advice}"
+
+
+def _check_labels(config: Config) -> Iterator[ConfigProblem]:
+    labels = config.model.labels
+    twice = sorted(name for name, count in Counter(labels).items() if count > 1)
+    if twice:
+        yield ConfigProblem("model.labels", f"{list_names(twice)} stands there more than once")
+    if len(labels) < 2:
+        yield ConfigProblem("model.labels", f"expected at least two classes, found {len(labels)}")
+    if config.model.num_labels not in (None, len(labels)):
+        message = f"{config.model.num_labels} does not agree with the {len(labels)} labels; leave it out"
+        yield ConfigProblem("model.num_labels", message, ("model.labels",))
+    positive = config.evaluation.positive_label
+    if positive is not None and positive not in labels:
+        message = f"{show_name(positive)} is not one of model.labels: {list_names(labels)}"
+        yield ConfigProblem("evaluation.positive_label", message, ("model.labels",))
+    if config.model.text_column == config.model.label_column:
+        message = f"is the same column as text_column ({show_name(config.model.text_column)})"
+        yield ConfigProblem("model.label_column", message, ("model.text_column",))
+
+
+def _check_splits(config: Config) -> Iterator[ConfigProblem]:
+    dataset = config.dataset
+    ratios = dataset.split_ratios
+    # Ratios are written with a few digits; thirds may be off by the last one.
+    if min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-3:
+        message = f"expected three positive shares that add up to 1, found {ratios} (sum {sum(ratios):g})"
+        yield ConfigProblem("dataset.split_ratios", message)
+    splits = [dataset.train_split, dataset.validation_split, dataset.test_split]
+    if len(set(splits)) < 3:
+        names = ("dataset.train_split", "dataset.validation_split")
+        yield ConfigProblem(
+            "dataset.test_split", f"the three splits must differ, found {list_names(splits)}", names
+        )
+
+
+def _check_class_weights(config: Config) -> Iterator[ConfigProblem]:
+    weights, labels = config.class_weights.manual_weights, config.model.labels
+    name, also = (
+        "class_weights.manual_weights",
+        ("class_weights.method", "class_weights.enabled", "model.labels"),
+    )
+    if not config.class_weights.enabled or config.class_weights.method != "manual":
+        return
+    if weights is None:
+        yield ConfigProblem(
+            name, "method: manual needs one weight a class here, in the order of model.labels", also
+        )
+    elif len(weights) != len(labels):
+        yield ConfigProblem(
+            name, f"{len(weights)} weights for {len(labels)} labels ({list_names(labels)})", also
+        )
+
+
+def _check_quantization(config: Config) -> Iterator[ConfigProblem]:
+    quantization = config.quantization
+    if not quantization.enabled:
+        return
+    also = ("quantization.load_in_4bit", "quantization.enabled")
+    if quantization.load_in_4bit and quantization.load_in_8bit:
+        message = "load_in_4bit is true as well; set one of them to false"
+        yield ConfigProblem("quantization.load_in_8bit", message, also)
+    if not quantization.load_in_4bit and not quantization.load_in_8bit:
+        message = "set load_in_4bit or load_in_8bit to true, or this to false"
+        yield ConfigProblem("quantization.enabled", message, (*also, "quantization.load_in_8bit"))
+    if not config.peft.enabled:
+        message = "quantized weights cannot be trained themselves: set this to false, or peft.enabled to true"
+        yield ConfigProblem("quantization.enabled", message, ("peft.enabled",))
+
+
+def _check_adapter(config: Config) -> Iterator[ConfigProblem]:
+    if config.peft.enabled and not config.peft.target_modules:
+        message = (
+            "is empty, so the adapter would have no weights; set peft.enabled: false for full fine-tuning"
+        )
+        yield ConfigProblem("peft.target_modules", message, ("peft.enabled",))
+    if not config.peft.enabled and "adapter" in config.export.formats:
+        message = "without peft there is no adapter to export; take merged"
+        yield ConfigProblem("export.formats", message, ("peft.enabled",))
+
+
+def _check_model(config: Config) -> Iterator[ConfigProblem]:
+    tiny = config.model.tiny
+    if tiny.num_attention_heads % tiny.num_key_value_heads:
+        message = (
+            f"{tiny.num_key_value_heads} does not divide num_attention_heads ({tiny.num_attention_heads})"
+        )
+        yield ConfigProblem("model.tiny.num_key_value_heads", message, ("model.tiny.num_attention_heads",))
+    if config.model.name == "tiny" and config.export.merge_base == "original":
+        message = "the tiny model has no published weights to merge into; take dequantized"
+        yield ConfigProblem("export.merge_base", message, ("model.name",))
+
+
+def _check_steps(config: Config) -> Iterator[ConfigProblem]:
+    training = config.training
+    if training.max_steps == 0:
+        yield ConfigProblem("training.max_steps", "0 steps train nothing; -1 goes by num_train_epochs")
+    if training.max_steps > 0:
+        yield from check_warmup(config, training.max_steps)
+    if training.load_best_model_at_end and training.save_steps and training.eval_steps:
+        yield from check_save_steps(config, training.eval_steps, training.save_steps)
+
+
+def check_warmup(config: Config, total_steps: int) -> Iterator[ConfigProblem]:
+    """Find a warm-up that lasts to the end, which it does when there is a single step."""
+    ratio = config.training.warmup_ratio
+    warmup_steps = math.ceil(ratio * total_steps)
+    if warmup_steps >= total_steps:
+        message = (
+            f"{ratio:g} of {total_steps} steps is {warmup_steps} of warm-up, so the learning rate never "
+            "gets up; lower it or train longer"
+        )
+        also = ("training.max_steps", "training.num_train_epochs")
+        yield ConfigProblem("training.warmup_ratio", message, also)
+
+
+def check_save_steps(config: Config, eval_steps: int, save_steps: int) -> Iterator[ConfigProblem]:
+    """Find checkpoints without a score of their own."""
+    if save_steps % eval_steps:
+        message = (
+            f"{save_steps} is not a multiple of eval_steps ({eval_steps}), "
+            "so the best checkpoint could not be kept"
+        )
+        also = ("training.eval_steps", "training.load_best_model_at_end")
+        yield ConfigProblem("training.save_steps", message, also)
+
+
+def _check_best_model(config: Config) -> Iterator[ConfigProblem]:
+    training = config.training
+    if config.early_stopping.enabled and not training.load_best_model_at_end:
+        message = "wants training.load_best_model_at_end: true, or the worse last weights would be kept"
+        yield ConfigProblem("early_stopping.enabled", message, ("training.load_best_model_at_end",))
+    metric = training.metric_for_best_model
+    is_loss = metric.removeprefix("eval_") == "loss"
+    if is_loss == training.greater_is_better and training.load_best_model_at_end:
+        better, value = ("lower", "false") if is_loss else ("higher", "true")
+        message = f"{show_name(metric)} is better when it is {better}; set this to {value}"
+        yield ConfigProblem("training.greater_is_better", message, ("training.metric_for_best_model",))
+
+
+def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
+    longest = config.tokenization.max_length
+    budgets = {
+        "training.micro_batch_tokens": config.training.micro_batch_tokens,
+        "evaluation.batch_tokens": config.evaluation.batch_tokens,
+    }
+    for name, tokens in budgets.items():
+        if tokens is not None and tokens < longest:
+            message = f"{tokens} tokens do not hold one document of max_length ({longest})"
+            yield ConfigProblem(name, message, ("tokenization.max_length",))
+
+
+_CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
+    _check_labels,
+    _check_splits,
+    _check_class_weights,
+    _check_quantization,
+    _check_adapter,
+    _check_model,
+    _check_steps,
+    _check_best_model,
+    _check_token_budgets,
+)

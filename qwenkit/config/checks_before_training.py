@@ -1,0 +1,110 @@
+"""What the config asks of the data, the model and the machine, checked before the first step.
+
+Facts come in as plain values, so that nothing heavy is imported here and a test needs no GPU.
+"""
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from qwenkit.config.checks import check_save_steps, check_warmup
+from qwenkit.config.problems import ConfigProblem, list_names, show_name
+from qwenkit.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the device can do.
+
+    Attributes:
+        name: As the user knows it: "cpu", "Tesla T4".
+        has_bf16: It computes in bfloat16, if slowly.
+        has_quantization: bitsandbytes works on it.
+        world_size: Processes that train together.
+    """
+
+    name: str
+    has_bf16: bool = True
+    has_quantization: bool = True
+    world_size: int = 1
+
+
+def check_before_training(
+    config: Config,
+    *,
+    train_rows: int,
+    model_max_length: int | None,
+    module_names: Collection[str],
+    machine: Machine,
+) -> list[ConfigProblem]:
+    """Find what the data, the model or the machine cannot give.
+
+    Args:
+        train_rows: Documents of the train split.
+        model_max_length: Positions that the model was made for; None when it does not say.
+        module_names: Dotted names of the model's linear and embedding layers.
+    """
+    return [
+        *_check_train_rows(config, train_rows, machine),
+        *_check_length(config, model_max_length),
+        *_check_modules(config, module_names),
+        *_check_machine(config, machine),
+    ]
+
+
+def _check_train_rows(config: Config, train_rows: int, machine: Machine) -> Iterator[ConfigProblem]:
+    training = config.training
+    documents_at_once = training.per_device_train_batch_size * machine.world_size
+    documents_per_step = documents_at_once * training.gradient_accumulation_steps
+    if documents_per_step > train_rows:
+        if documents_at_once <= train_rows:
+            advice = f"set gradient_accumulation_steps to {train_rows // documents_at_once} or less"
+        else:
+            most = max(1, train_rows // machine.world_size)
+            advice = f"set it to {most} or less, and gradient_accumulation_steps to 1"
+        found = f"a step takes {documents_per_step} documents, more than the {train_rows} of the train split"
+        also = ("training.gradient_accumulation_steps",)
+        yield ConfigProblem("training.per_device_train_batch_size", f"{found}; {advice}", also)
+        return
+    steps_per_epoch = math.ceil(train_rows / documents_per_step)
+    if training.max_steps <= 0:
+        yield from check_warmup(config, math.ceil(steps_per_epoch * training.num_train_epochs))
+    if training.load_best_model_at_end and training.save_steps and training.eval_steps is None:
+        yield from check_save_steps(config, max(1, steps_per_epoch // 10), training.save_steps)
+
+
+def _check_length(config: Config, model_max_length: int | None) -> Iterator[ConfigProblem]:
+    longest = config.tokenization.max_length
+    if model_max_length is not None and longest > model_max_length:
+        message = f"{longest} is more than the {model_max_length} positions of the model; lower it to that"
+        yield ConfigProblem("tokenization.max_length", message)
+
+
+def _check_modules(config: Config, module_names: Collection[str]) -> Iterator[ConfigProblem]:
+    """Hold the targets against the model by PEFT's rule: whole parts at the end of a dotted name."""
+    if not config.peft.enabled:
+        return
+    asked = {
+        "peft.target_modules": config.peft.target_modules,
+        "peft.modules_to_save": config.peft.modules_to_save,
+    }
+    for setting, targets in asked.items():
+        missing = [
+            each for each in targets if not any(f".{name}".endswith(f".{each}") for name in module_names)
+        ]
+        if missing:
+            has = list_names(sorted({name.rpartition(".")[2] for name in module_names}))
+            yield ConfigProblem(setting, f"the model has no {list_names(missing)}; it has {has}")
+
+
+def _check_machine(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
+    device, quantization = show_name(machine.name), config.quantization
+    if config.model.dtype == "bfloat16" and not machine.has_bf16:
+        yield ConfigProblem("model.dtype", f"{device} does not compute in bfloat16; take auto or float32")
+    if quantization.method != "none" and not machine.has_quantization:
+        message = f"bitsandbytes does not work on {device}; set it to false (--quantization none)"
+        yield ConfigProblem("quantization.enabled", message)
+    is_4bit = quantization.method in ("nf4", "fp4")
+    if is_4bit and quantization.bnb_4bit_compute_dtype == "bfloat16" and not machine.has_bf16:
+        message = f"{device} does not compute in bfloat16; take float16"
+        yield ConfigProblem("quantization.bnb_4bit_compute_dtype", message)

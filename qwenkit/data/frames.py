@@ -1,0 +1,237 @@
+"""Whatever holds rows becomes polars frames: hub data sets, folders, the demo, objects a user hands over."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from qwenkit.console import safe_text
+from qwenkit.data.readers import list_data_files, read_file
+from qwenkit.data.sources import Source
+from qwenkit.errors import ConfigError, DataError
+
+SPLITS = ("train", "validation", "test")
+UNSPLIT = "all"
+
+# The three roles, each with the names that data sets in the wild give it.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+
+_ONE_SET = "{} files read as one set, since no name starts with train, validation or test"
+_HASHED_ROWS = 20_000
+
+# How datasets says that a set has several configurations: not named, not there, not in the offline cache.
+_CONFIG_NAME_SIGNS = ("Config name is missing", "BuilderConfig", "Couldn't find cache for")
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Rows as they came, before any cleaning.
+
+    Attributes:
+        splits: By the source's own split names; {"all": frame} for data that came in one piece.
+        notes: What a person should know about how it was read.
+    """
+
+    splits: Mapping[str, pl.DataFrame]
+    notes: tuple[str, ...] = ()
+
+
+def load_source(source: Source) -> RawData:
+    """Read all rows of a source that `resolve_source` found.
+
+    Raises:
+        DataError: A file is missing, empty or broken.
+        HubError: The data set cannot be downloaded.
+    """
+    if source.kind == "hub":
+        assert source.repo_id is not None and source.revision is not None
+        return RawData(load_hub_splits(source.repo_id, source.revision, source.config_name))
+    if source.kind == "demo":
+        from qwenkit.data.demo import make_demo_rows
+
+        return to_raw(make_demo_rows())
+    assert source.path is not None
+    if source.kind == "file":
+        return split_by_column(read_file(source.path))
+    return read_folder(source.path)
+
+
+def load_hub_splits(repo_id: str, revision: str, config_name: str | None = None) -> dict[str, pl.DataFrame]:
+    """Load every split of a hub data set, through the datasets library and its cache.
+
+    Args:
+        revision: The commit, 40 hexadecimal digits.
+
+    Raises:
+        ConfigError: The data set has several configurations and none, or an unknown one, is named.
+        HubError: It cannot be had.
+    """
+    import datasets
+
+    from qwenkit.hub import check_loaded_revision, hub_errors
+
+    with hub_errors(repo_id, repo_type="dataset"):
+        try:
+            loaded = datasets.load_dataset(repo_id, name=config_name, revision=revision)
+        except ValueError as error:
+            if not any(sign in str(error) for sign in _CONFIG_NAME_SIGNS):
+                raise
+            reason = " ".join(str(error).split()).partition(" Example of usage")[0]
+            raise ConfigError(f"{repo_id}: {reason}. Set dataset.config_name.") from error
+    for split in loaded.values():
+        cache_files = [entry["filename"] for entry in split.cache_files]
+        check_loaded_revision(repo_id, revision=revision, cache_files=cache_files)
+    return {str(name): to_frame(split) for name, split in loaded.items()}
+
+
+def read_folder(folder: Path) -> RawData:
+    """Read a folder of data files; train-0.parquet or test/a.csv name a split, without such it is one set."""
+    files = list_data_files(folder)
+    by_role: dict[str, list[Path]] = {role: [] for role in SPLIT_NAMES}
+    unnamed: list[Path] = []
+    for path in files:
+        role = _role_of(path.relative_to(folder))
+        (by_role[role] if role else unnamed).append(path)
+    if len(unnamed) == len(files):
+        raw = split_by_column(_read_shards(files))
+        return raw if len(files) == 1 else replace(raw, notes=(*raw.notes, _ONE_SET.format(len(files))))
+    notes = []
+    if unnamed:
+        names = ", ".join(safe_text(path.relative_to(folder).as_posix()) for path in unnamed)
+        notes.append(f"not read, since no split is in the name while other files have one: {names}")
+    splits = {role: _read_shards(paths) for role, paths in by_role.items() if paths}
+    return RawData(splits, tuple(notes))
+
+
+def split_by_column(frame: pl.DataFrame) -> RawData:
+    """Take a set apart by its column `split` if every value there names a split; else it is in one piece."""
+    if "split" not in frame.columns or frame.schema["split"] != pl.String:
+        return RawData({UNSPLIT: frame})
+    values = frame["split"].unique().to_list()
+    roles = {value: role for role, names in SPLIT_NAMES.items() for value in values if value in names}
+    if len(roles) < len(values) or "train" not in roles.values():
+        return RawData({UNSPLIT: frame})
+    role = pl.col("split").replace_strict(roles)
+    splits = {name: frame.filter(role == name) for name in SPLIT_NAMES if name in roles.values()}
+    return RawData(splits, ('split as the column "split" says',))
+
+
+def to_raw(data: Any) -> RawData:
+    """Accept rows in memory: a mapping of split name to rows (a DatasetDict too), or one set of rows."""
+    if isinstance(data, RawData):
+        return data
+    if isinstance(data, Mapping) and data and all(_is_rows(rows) for rows in data.values()):
+        return RawData({str(name): to_frame(rows) for name, rows in data.items()})
+    return split_by_column(to_frame(data))
+
+
+def to_frame(data: Any) -> pl.DataFrame:
+    """Turn one set of rows into a polars frame.
+
+    Args:
+        data: polars, pandas, pyarrow, a datasets.Dataset (class labels become their names), a list of
+            dicts (one a row) or a dict of lists (one a column).
+
+    Raises:
+        DataError: It is something else, or its rows do not fit together.
+    """
+    try:
+        if isinstance(data, pl.LazyFrame):
+            return data.collect()
+        if isinstance(data, pl.DataFrame):
+            return data
+        if _is_from(data, "datasets", "Dataset"):
+            return _name_classes(data.to_polars(), data.features)
+        if _is_from(data, "pandas", "DataFrame"):
+            return pl.from_pandas(data)
+        if _is_from(data, "pyarrow", "Table"):
+            return pl.DataFrame(data)
+        if isinstance(data, Mapping):
+            return pl.DataFrame(dict(data))
+        if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
+            return pl.DataFrame(list(data), infer_schema_length=None)
+    except (PolarsError, TypeError, ValueError, UnicodeEncodeError) as error:
+        raise DataError(
+            f"the {type(data).__name__} given as rows does not fit into columns: {error}"
+        ) from error
+    raise DataError(
+        "rows are expected as a DataFrame, a datasets.Dataset, a pyarrow.Table, a list of dicts or a dict of "
+        f"lists; found {'nothing' if isinstance(data, Sequence) and not data else type(data).__name__}."
+    )
+
+
+def frame_identity(frame: pl.DataFrame) -> str:
+    """Hash column names, types and values: the same for equal content, however it lies in memory.
+
+    Python's ASCII form of the rows is what is hashed. Arrow buffers differ by slicing and by what lies under
+    a null, JSON makes NaN and null one, and polars' own hash changes between versions.
+
+    Raises:
+        DataError: A column holds Python objects, which have no content to hash.
+    """
+    objects = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
+    if objects:
+        raise DataError(f"the column {safe_text(objects[0])} holds Python objects, not values.")
+    digest = hashlib.sha256(ascii(list(frame.schema.items())).encode())
+    for rows in frame.iter_slices(_HASHED_ROWS):
+        digest.update(ascii(rows.rows()).encode())
+    return digest.hexdigest()
+
+
+def _role_of(relative: Path) -> str | None:
+    """Read a split off the first word of a file's name, else of a folder above: not off testimonials.csv."""
+    for part in (relative.stem, *reversed(relative.parent.parts)):
+        first_word = re.match(r"[a-z]*", part.lower())
+        for role, names in SPLIT_NAMES.items():
+            if first_word and first_word.group() in names:
+                return role
+    return None
+
+
+def _read_shards(paths: Sequence[Path]) -> pl.DataFrame:
+    frames = [read_file(path) for path in paths]
+    try:
+        return pl.concat(frames, how="diagonal_relaxed")
+    except PolarsError as error:
+        shown = safe_text(paths[0].parent.as_posix())
+        raise DataError(f"the files of {shown} have columns that do not fit together: {error}") from error
+
+
+def _is_rows(data: Any) -> bool:
+    """Tell a set of rows from a single column: a column is a plain list, an array or a Series."""
+    if isinstance(data, list):
+        return bool(data) and all(isinstance(row, Mapping) for row in data)
+    return isinstance(data, (Mapping, pl.DataFrame, pl.LazyFrame)) or any(
+        _is_from(data, *kind)
+        for kind in (("datasets", "Dataset"), ("pandas", "DataFrame"), ("pyarrow", "Table"))
+    )
+
+
+def _is_from(data: Any, package: str, class_name: str) -> bool:
+    """Tell a library's class without importing the library."""
+    return any(
+        base.__module__.split(".")[0] == package and base.__name__ == class_name
+        for base in type(data).__mro__
+    )
+
+
+def _name_classes(frame: pl.DataFrame, features: Mapping[str, Any]) -> pl.DataFrame:
+    """Replace the integers of class-label columns by their names; -1 (no label, as in GLUE) by null."""
+    named = {
+        column: dict(enumerate(feature.names))
+        for column, feature in features.items()
+        if _is_from(feature, "datasets", "ClassLabel")
+    }
+    return frame.with_columns(
+        pl.col(column).replace_strict(names, default=None, return_dtype=pl.String)
+        for column, names in named.items()
+    )

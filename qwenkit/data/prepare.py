@@ -1,0 +1,179 @@
+"""The stage itself: raw rows in; clean, labelled splits out, with every row accounted for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from qwenkit.config.schema_model import Dataset, Model
+from qwenkit.config.schema_training import ClassWeights
+from qwenkit.console import safe_text
+from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
+from qwenkit.data.frames import SPLITS, UNSPLIT, RawData, load_source, to_raw
+from qwenkit.data.labels import LabelTable, choose_class_weights, count_labels, list_values
+from qwenkit.data.prepared import PreparedData
+from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, restore_names
+from qwenkit.data.sources import Source
+from qwenkit.data.splits import choose_splits, place_rows
+from qwenkit.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """One set of rows to be scored, never split: columns as in PreparedData.splits."""
+
+    frame: pl.DataFrame
+    account: SplitAccount
+    domain_column: str | None
+    notes: tuple[str, ...]
+
+
+def prepare_splits(
+    data: Any,
+    *,
+    model: Model,
+    dataset: Dataset,
+    class_weights: ClassWeights | None = None,
+    positive_label: str | None = None,
+) -> PreparedData:
+    """Clean, label and split raw rows.
+
+    Given splits are kept. Validation or test, where missing, are cut from train, and a set in one piece is
+    cut into all three, by dataset.split_ratios. `accounts` speaks of the splits as they came, `written` of
+    the result.
+
+    Args:
+        data: A Source, a RawData, or rows in memory as `to_raw` takes them.
+        class_weights: How classes are weighted; None is by inverse frequency.
+        positive_label: None is the first label.
+
+    Raises:
+        ConfigError: Settings contradict each other.
+        DataError: A column is missing, no label is known, or a split or class ends up without rows.
+    """
+    raw = _load(data)
+    labels = tuple(model.labels)
+    positive = positive_label or labels[0]
+    if positive not in labels:
+        raise ConfigError(f"evaluation.positive_label is {positive}; model.labels has {', '.join(labels)}.")
+    columns = {"text_column": model.text_column, "label_column": model.label_column}
+    names = dict(
+        zip(SPLITS, (dataset.train_split, dataset.validation_split, dataset.test_split), strict=True)
+    )
+    ratios = dict(zip(SPLITS, dataset.split_ratios, strict=True))
+
+    chosen, split_notes = choose_splits(raw.splits, names)
+    sources = {split: restore_names(frame, **columns) for split, frame in chosen.items()}
+    domain_column = find_domain_column(sources, dataset.domain_column)
+    rows, unknown, label_notes = collect_rows(sources, labels=labels, domain_column=domain_column, **columns)
+    marked = find_dropped(rows, deduplicate=dataset.deduplicate)
+    accounts = count_rows(marked)
+    placed, cut_notes = place_rows(marked, ratios, seed=dataset.shuffle_seed)
+    found = build_frames(sources, placed, labels=labels, **columns)
+    frames = {split: found[split] for split in SPLITS if split in found}
+    counts = {split: count_labels(frame["label_id"], labels) for split, frame in frames.items()}
+    _require_rows(counts, accounts)
+    weights = _weigh_classes(frames["train"], labels, class_weights or ClassWeights())
+    facts = [*describe_overlap(marked), *_describe(unknown, accounts, counts)]
+    return PreparedData(
+        splits=frames,
+        labels=LabelTable(labels, counts, weights, positive),
+        accounts=accounts,
+        domain_column=domain_column,
+        unknown_labels=unknown,
+        notes=(*raw.notes, *split_notes, *label_notes, *cut_notes, *facts),
+    )
+
+
+def prepare_labelled(data: Any, *, model: Model) -> LabelledRows:
+    """Clean and label rows for scoring: the test split where there are splits, else all rows.
+
+    Only rows that cannot be scored are dropped (null, empty, unknown label); copies stay, as they are the
+    user's choice. row_id counts through the rows of that split alone.
+
+    Raises:
+        DataError: A column is missing, no label is known, or no row is left.
+    """
+    raw = _load(data)
+    name = "test" if "test" in raw.splits else next(iter(raw.splits))
+    columns = {"text_column": model.text_column, "label_column": model.label_column}
+    sources = {"test": restore_names(raw.splits[name], **columns)}
+    rows, unknown, notes = collect_rows(sources, labels=model.labels, domain_column=None, **columns)
+    marked = find_dropped(rows, deduplicate=False)
+    accounts = count_rows(marked)
+    placed = marked.with_columns(destination=pl.when(pl.col("reason").is_null()).then("split"))
+    frames = build_frames(sources, placed, labels=model.labels, **columns)
+    _require_kept("test", accounts["test"])
+    if unknown:
+        notes.append(_describe_unknown(unknown))
+    if len(raw.splits) > 1:
+        notes.append(f'only the split "{safe_text(name)}" is scored')
+    domain_column = find_domain_column(sources, None)
+    return LabelledRows(frames["test"], accounts["test"], domain_column, (*raw.notes, *notes))
+
+
+def _load(data: Any) -> RawData:
+    return load_source(data) if isinstance(data, Source) else to_raw(data)
+
+
+def _weigh_classes(train: pl.DataFrame, labels: tuple[str, ...], settings: ClassWeights) -> tuple[float, ...]:
+    weights = choose_class_weights(
+        train["label_id"].to_numpy(),
+        labels,
+        enabled=settings.enabled,
+        method=settings.method,
+        manual_weights=settings.manual_weights,
+    )
+    # Through text, for 0.9998 instead of the 0.9998000264167786 that this float32 is as a float.
+    return tuple(float(str(weight)) for weight in weights)
+
+
+def _require_rows(counts: Mapping[str, Mapping[str, int]], accounts: Mapping[str, SplitAccount]) -> None:
+    """Refuse what cannot be trained or scored: an empty split, a class without a training row."""
+    for split, account in accounts.items():
+        _require_kept(split, account)
+    for split in SPLITS:
+        if split not in counts:
+            kept = sum(account.kept for account in accounts.values())
+            raise DataError(
+                f"{kept:,} usable rows are too few: {split} would be empty. Add rows, or give it a larger "
+                "share in dataset.split_ratios."
+            )
+    lacking = [label for label, count in counts["train"].items() if not count]
+    if lacking:
+        names = ", ".join(map(safe_text, lacking))
+        raise DataError(
+            f"train has no row of {names}; it has {list_values(counts['train'])}. Add rows of it, or take it "
+            "out of model.labels."
+        )
+
+
+def _require_kept(split: str, account: SplitAccount) -> None:
+    if not account.kept:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.dropped.items() if count)
+        what = "no row" if split == UNSPLIT else f"no row of {split}"
+        raise DataError(f"{what} is usable: {account.rows_in:,} in, dropped {reasons}.")
+
+
+def _describe(
+    unknown: Mapping[str, int],
+    accounts: Mapping[str, SplitAccount],
+    counts: Mapping[str, Mapping[str, int]],
+) -> list[str]:
+    """Say what the numbers alone would not tell."""
+    notes = [_describe_unknown(unknown)] if unknown else []
+    conflicts = sum(account.dropped["conflicting_label"] for account in accounts.values())
+    if conflicts:
+        notes.append(f"{conflicts:,} rows hold a text that stands under several labels, and are dropped")
+    lacking = [
+        f"{split} has no row of {safe_text(label)}: some scores cannot be computed"
+        for split in ("validation", "test")
+        for label, count in counts[split].items()
+        if not count
+    ]
+    return [*notes, *lacking]
+
+
+def _describe_unknown(unknown: Mapping[str, int]) -> str:
+    return f"labels that are not in model.labels, rows dropped: {list_values(unknown)}"

@@ -1,0 +1,93 @@
+"""What the stage leaves on disk: three Parquet files, labels.json and audit.json, and the way back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from qwenkit.artifacts import read_json, write_json
+from qwenkit.data.cleaning import SplitAccount
+from qwenkit.data.frames import SPLITS
+from qwenkit.data.labels import LabelTable
+from qwenkit.data.parquet import read_parquet, write_parquet
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Clean splits, and the account of how they came about.
+
+    Attributes:
+        splits: train, validation, test; columns row_id, text, label, label_id, then the source's others.
+        labels: Names, counts a split, class weights.
+        accounts: By split as the source has it ("all" for a set in one piece).
+        domain_column: The column that splits were stratified by; None where the data has none.
+        unknown_labels: Label values that are no class, with their row counts, most frequent first.
+        notes: What a person should be told.
+    """
+
+    splits: Mapping[str, pl.DataFrame]
+    labels: LabelTable
+    accounts: Mapping[str, SplitAccount]
+    domain_column: str | None
+    unknown_labels: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Rows of each final split; they add up to what all accounts kept."""
+        return {split: frame.height for split, frame in self.splits.items()}
+
+    def count_rows(self) -> dict[str, Any]:
+        """Give the row accounting as plain numbers, for the manifest and audit.json."""
+        accounts = {split: account.to_json() for split, account in self.accounts.items()}
+        return {"splits": accounts, "written": self.written}
+
+
+def write_prepared(folder: Path, prepared: PreparedData) -> None:
+    """Write the files of the artifact into a folder that exists; the manifest is the caller's."""
+    for split, frame in prepared.splits.items():
+        write_parquet(folder / f"{split}.parquet", frame)
+    write_json(folder / "labels.json", prepared.labels.to_json())
+    audit = {
+        **prepared.count_rows(),
+        "unknown_labels": dict(prepared.unknown_labels),
+        "domain_column": prepared.domain_column,
+        "notes": list(prepared.notes),
+    }
+    write_json(folder / "audit.json", audit)
+
+
+def read_prepared(folder: Path) -> PreparedData:
+    """Read the whole artifact back.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+    """
+    audit = read_json(folder / "audit.json")
+    return PreparedData(
+        splits={split: read_split(folder, split) for split in SPLITS},
+        labels=read_labels(folder),
+        accounts={split: SplitAccount.from_json(counts) for split, counts in audit["splits"].items()},
+        domain_column=audit["domain_column"],
+        unknown_labels=audit["unknown_labels"],
+        notes=tuple(audit["notes"]),
+    )
+
+
+def read_labels(folder: Path) -> LabelTable:
+    """Read labels.json alone."""
+    return LabelTable.from_json(read_json(folder / "labels.json"))
+
+
+def read_split(folder: Path, split: str) -> pl.DataFrame:
+    """Read one split alone."""
+    return read_parquet(folder / f"{split}.parquet")
+
+
+def to_dataset(frame: pl.DataFrame) -> Any:
+    """Give a split as a datasets.Dataset, as a user of the class expects it."""
+    import datasets
+
+    return datasets.Dataset.from_polars(frame)

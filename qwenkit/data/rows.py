@@ -1,0 +1,124 @@
+"""From source columns to canonical ones: what cleaning and splitting look at, and what is written."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from qwenkit.console import safe_text
+from qwenkit.data.labels import as_text, match_labels
+from qwenkit.data.splits import PRECEDENCE
+from qwenkit.errors import ConfigError, DataError
+
+CANONICAL_COLUMNS = ("row_id", "text", "label", "label_id")
+DOMAIN_COLUMNS = ("domain_name", "domain")
+
+
+def restore_names(frame: pl.DataFrame, *, text_column: str, label_column: str) -> pl.DataFrame:
+    """Give a frame that was prepared before its source's column names again, so that both can be mixed."""
+    names = {"text": text_column, "label": label_column}
+    is_prepared = set(CANONICAL_COLUMNS) <= set(frame.columns)
+    has_source_names = any(name in frame.columns for name in names.values() if name not in names)
+    return frame.rename(names) if is_prepared and not has_source_names else frame
+
+
+def find_domain_column(sources: Mapping[str, pl.DataFrame], wanted: str | None) -> str | None:
+    """Choose the column to stratify by: the one named in the config, else a usual one, else none.
+
+    Raises:
+        DataError: The one named is in no split.
+    """
+    columns = list(dict.fromkeys(column for frame in sources.values() for column in frame.columns))
+    if wanted is None:
+        return next((name for name in DOMAIN_COLUMNS if name in columns), None)
+    if wanted not in columns:
+        raise _missing_column("domain", wanted, columns, setting="dataset.domain_column", place="data")
+    return wanted
+
+
+def collect_rows(
+    sources: Mapping[str, pl.DataFrame],
+    *,
+    labels: Sequence[str],
+    text_column: str,
+    label_column: str,
+    domain_column: str | None,
+) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
+    """Lay the rows of all splits under each other, with only what cleaning and splitting look at.
+
+    Returns:
+        Columns row_id (counted through in reading order), split, precedence, text, label, domain, label_id;
+        unknown label values with their counts; notes.
+
+    Raises:
+        DataError: A column is missing or holds no text, or no label is known.
+    """
+    if text_column == label_column:
+        raise ConfigError(f"model.text_column and model.label_column are both {safe_text(text_column)}.")
+    parts = []
+    for split, frame in sources.items():
+        place = "data" if len(sources) == 1 else f"{split} split"
+        text = _take_text(frame, text_column, kind="text", setting="model.text_column", place=place)
+        label = _take_text(frame, label_column, kind="label", setting="model.label_column", place=place)
+        domain = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+        if domain_column is not None and domain_column in frame.columns:
+            domain = as_text(frame[domain_column], column=domain_column, setting="dataset.domain_column")
+        columns = [text.alias("text"), label.alias("label"), domain.alias("domain")]
+        precedence = pl.lit(PRECEDENCE[split], dtype=pl.Int64)
+        parts.append(pl.DataFrame(columns).with_columns(split=pl.lit(split), precedence=precedence))
+    rows = pl.concat(parts).with_row_index("row_id").with_columns(pl.col("row_id").cast(pl.Int64))
+    label_ids, unknown, notes = match_labels(rows["label"], labels, column=label_column)
+    return rows.with_columns(label_id=label_ids), unknown, notes
+
+
+def build_frames(
+    sources: Mapping[str, pl.DataFrame],
+    placed: pl.DataFrame,
+    *,
+    labels: Sequence[str],
+    text_column: str,
+    label_column: str,
+) -> dict[str, pl.DataFrame]:
+    """Put the canonical columns before the source's others, and take the rows of each final split.
+
+    Args:
+        sources: The frames that `collect_rows` got.
+        placed: Its rows, in its order, with `destination`: the final split, null for dropped rows.
+
+    Returns:
+        Frames by final split, in reading order; a split without rows is missing.
+    """
+    names = dict(enumerate(labels))
+    label = pl.col("label_id").replace_strict(names, default=None, return_dtype=pl.String).alias("label")
+    frames: dict[str, pl.DataFrame] = {}
+    for source, frame in sources.items():
+        others = _rename_clashes(frame.drop(text_column, label_column))
+        rows = placed.filter(pl.col("split") == source)
+        whole = rows.select("row_id", "text", label, "label_id").hstack(others)
+        for split in rows["destination"].drop_nulls().unique():
+            frames[split] = whole.filter(rows["destination"] == split)
+    return frames
+
+
+def _take_text(frame: pl.DataFrame, column: str, *, kind: str, setting: str, place: str) -> pl.Series:
+    if column not in frame.columns:
+        raise _missing_column(kind, column, frame.columns, setting=setting, place=place)
+    return as_text(frame[column], column=column, setting=setting)
+
+
+def _missing_column(kind: str, column: str, columns: Sequence[str], *, setting: str, place: str) -> DataError:
+    found = ", ".join(safe_text(name, limit=40) for name in columns)
+    return DataError(
+        f'{kind} column "{safe_text(column)}" is not in the {place}; it has: {found}. Set {setting}.'
+    )
+
+
+def _rename_clashes(others: pl.DataFrame) -> pl.DataFrame:
+    """Keep a source's own row_id, label_id, text or label as source_row_id and so on."""
+    renamed: dict[str, str] = {}
+    for name in others.columns:
+        if name in CANONICAL_COLUMNS:
+            free = f"source_{name}"
+            while free in others.columns:
+                free = f"source_{free}"
+            renamed[name] = free
+    return others.rename(renamed)

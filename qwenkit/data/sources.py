@@ -1,0 +1,185 @@
+"""What a user may call a data set, and which bytes that name means today."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from qwenkit.artifacts import hash_file
+from qwenkit.console import safe_text
+from qwenkit.data.readers import DATA_SUFFIXES, list_data_files
+from qwenkit.errors import ConfigError, DataError
+
+ALIASES = {
+    "10k": "codefactory4791/raid_aligned_10k",
+    "100k": "codefactory4791/raid_aligned_100k",
+    "1M": "codefactory4791/raid_aligned_1000k",
+    "2M": "codefactory4791/raid_aligned_2000k",
+}
+DEMO = "demo"
+
+NAMES_HELP = (
+    f"A data set is {', '.join([*ALIASES, DEMO])}, a hub id (owner/name), or a path to a "
+    f"{', '.join(DATA_SUFFIXES)} file or a folder of them."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that was found, pinned to its present content.
+
+    Attributes:
+        name: As the user wrote it.
+        folder_name: Names its folder under datasets/: the alias, "demo", a file's stem or owner--name.
+        origin: Where it is, in full (hub id, absolute path, "demo"): tells two files of one stem apart.
+        identity: What decides its content (hub revision, file hashes, demo revision), for the fingerprint.
+        revision: Commit of a hub data set, 40 hexadecimal digits.
+        config_name: Which configuration of a hub data set; None for its only or default one.
+    """
+
+    name: str
+    folder_name: str
+    kind: Literal["hub", "file", "folder", "demo"]
+    origin: str
+    identity: Mapping[str, str] = field(hash=False)
+    repo_id: str | None = None
+    revision: str | None = None
+    config_name: str | None = None
+    path: Path | None = None
+
+    @property
+    def dataset_name(self) -> str:
+        """The hub id where there is one (for an alias too), else the name as given."""
+        return self.repo_id or self.name
+
+    def describe(self) -> dict[str, str]:
+        """Say what it is and where it came from, in plain values."""
+        pinned = {"revision": self.revision} if self.revision else {}
+        chosen = {"config_name": self.config_name} if self.config_name else {}
+        return {"name": self.name, "kind": self.kind, "origin": self.origin, **pinned, **chosen}
+
+
+def dataset_id(name: str) -> str:
+    """Spell out an alias as its hub id; any other name stays as it is. Nothing is looked up."""
+    return ALIASES.get(name, name)
+
+
+def resolve_source(
+    name: str | None, *, revision: str | None = None, config_name: str | None = None
+) -> Source:
+    """Find what a name means: alias or demo, then an existing path, then a hub id.
+
+    Args:
+        revision: Branch, tag or commit of a hub data set; paths and the demo have none.
+        config_name: Configuration of a hub data set.
+
+    Raises:
+        ConfigError: No name, or one that is neither alias, path nor hub id.
+        DataError: A path without data files.
+        HubError: The hub has no such data set, or cannot be reached.
+    """
+    if not name or not name.strip():
+        raise ConfigError(f"no data set is named. Set dataset.name or --dataset. {NAMES_HELP}")
+    # Bare aliases win over a folder of that name in the working directory (write ./demo for the folder).
+    if name == DEMO:
+        return _resolve_demo()
+    if name in ALIASES:
+        return _resolve_hub(name, ALIASES[name], folder_name=name, revision=revision, config_name=config_name)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _resolve_file(name, path)
+    if path.is_dir():
+        return _resolve_folder(name, path)
+    if _is_path_like(name):
+        raise DataError(f"{safe_text(name)} does not exist (looked in {path.absolute().parent}).")
+    if "/" in name and _is_repo_id(name):
+        folder_name = name.replace("/", "--")
+        return _resolve_hub(name, name, folder_name=folder_name, revision=revision, config_name=config_name)
+    raise ConfigError(_explain_unknown(name))
+
+
+def _resolve_demo() -> Source:
+    from qwenkit.data.demo import DEMO_REVISION
+
+    identity = {"demo_revision": str(DEMO_REVISION)}
+    return Source(name=DEMO, folder_name=DEMO, kind="demo", origin=DEMO, identity=identity)
+
+
+def _resolve_hub(
+    name: str, repo_id: str, *, folder_name: str, revision: str | None, config_name: str | None
+) -> Source:
+    from qwenkit.hub import resolve_revision
+
+    commit = resolve_revision(repo_id, repo_type="dataset", revision=revision)
+    identity = {"repo_id": repo_id, "revision": commit, "config_name": config_name or ""}
+    return Source(
+        name=name,
+        folder_name=folder_name,
+        kind="hub",
+        origin=repo_id,
+        identity=identity,
+        repo_id=repo_id,
+        revision=commit,
+        config_name=config_name,
+    )
+
+
+def _resolve_file(name: str, path: Path) -> Source:
+    if path.suffix.lower() not in DATA_SUFFIXES:
+        found = path.suffix or "no suffix"
+        raise DataError(f"{safe_text(str(path))} has {found}; data files are {', '.join(DATA_SUFFIXES)}.")
+    # The suffix counts (it chooses the reader), the stem does not: a renamed file is the same data.
+    identity = {path.suffix.lower(): hash_file(path)}
+    origin = str(path.resolve())
+    return Source(
+        name=name,
+        folder_name=_folder_name(path.stem),
+        kind="file",
+        origin=origin,
+        identity=identity,
+        path=path,
+    )
+
+
+def _resolve_folder(name: str, path: Path) -> Source:
+    # Names count here: they say which split a file belongs to.
+    identity = {file.relative_to(path).as_posix(): hash_file(file) for file in list_data_files(path)}
+    resolved = path.resolve()
+    return Source(
+        name=name,
+        folder_name=_folder_name(resolved.name),
+        kind="folder",
+        origin=str(resolved),
+        identity=identity,
+        path=path,
+    )
+
+
+def _folder_name(stem: str) -> str:
+    """Reduce a stem to what is safe as a folder name everywhere: letters of any script, digits, `_ . + -`."""
+    return re.sub(r"[^\w.+-]+", "_", stem).strip("._") or "data"
+
+
+def _is_path_like(name: str) -> bool:
+    return (
+        name.startswith(("/", "./", "../", "~"))
+        or name.endswith("/")
+        or name.count("/") > 1
+        or Path(name).suffix.lower() in DATA_SUFFIXES
+    )
+
+
+def _is_repo_id(name: str) -> bool:
+    from qwenkit.hub import looks_like_repo_id
+
+    return looks_like_repo_id(name)
+
+
+def _explain_unknown(name: str) -> str:
+    known = {alias.casefold(): alias for alias in [*ALIASES, DEMO]}
+    nearest = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {known[nearest[0]]}?" if nearest else ""
+    shown = safe_text(name, limit=80)
+    return f'"{shown}" is no known data set, no file or folder here, and no hub id.{hint} {NAMES_HELP}'

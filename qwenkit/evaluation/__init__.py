@@ -1,0 +1,1 @@
+"""EVALUATE: logits in; metrics, predictions, comparisons and the report out."""

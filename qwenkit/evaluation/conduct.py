@@ -1,0 +1,134 @@
+"""One evaluation from logits to files: metrics, comparison, baselines, report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from qwenkit.console import Console
+from qwenkit.evaluation.baselines import fit_baselines, measure_baselines
+from qwenkit.evaluation.evaluate import (
+    Evaluation,
+    compare_before_after,
+    evaluate_split,
+    read_evaluation,
+    write_evaluation,
+)
+from qwenkit.evaluation.report import ReportContext, render_report
+from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table
+from qwenkit.text.probes import PROBES
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTask:
+    """What an evaluation looks at beside the logits.
+
+    Attributes:
+        rows: The prepared rows that the logits belong to.
+        train_rows: The train split, for the baselines; None leaves them out.
+        before: Folder of the evaluation before training, to compare with; None compares with nothing.
+        training_log: Rows of metrics.jsonl.
+        provenance: By group, for the report's last section.
+        notes: Sentences under the verdict.
+    """
+
+    title: str
+    labels: Sequence[str]
+    positive_label: str
+    rows: pl.DataFrame
+    class_weights: Sequence[float] | None = None
+    train_rows: pl.DataFrame | None = None
+    before: Path | None = None
+    training_log: Sequence[Mapping[str, Any]] = ()
+    slice_columns: Sequence[str] = ()
+    provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    save_predictions: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of it, for tables on the terminal."""
+
+    evaluation: Evaluation
+    comparison: Comparison | None
+    baselines: Mapping[str, Mapping[str, Any]]
+
+
+def conduct_evaluation(
+    folder: Path, *, logits: np.ndarray, row_ids: np.ndarray, task: EvaluationTask
+) -> Outcome:
+    """Measure, compare, and write metrics.json, predictions and report.html into the folder given.
+
+    Args:
+        logits: float32, shape (rows, classes).
+        row_ids: Which prepared row each belongs to, shape (rows,).
+    """
+    evaluation = evaluate_split(
+        logits,
+        row_ids,
+        task.rows,
+        labels=task.labels,
+        positive_label=task.positive_label,
+        class_weights=task.class_weights,
+    )
+    comparison = compare_before_after(read_evaluation(task.before), evaluation) if task.before else None
+    baselines = {} if task.train_rows is None else _measure_baselines(evaluation, task, task.train_rows)
+    context = ReportContext(
+        title=task.title,
+        evaluation=evaluation,
+        comparison=comparison,
+        baselines=baselines,
+        baseline_train_rows=None if task.train_rows is None else task.train_rows.height,
+        training_log=task.training_log,
+        slice_columns=task.slice_columns,
+        provenance=task.provenance,
+        notes=task.notes,
+    )
+    write_evaluation(
+        folder,
+        evaluation,
+        report_html=render_report(context),
+        comparison=comparison,
+        baselines=baselines,
+        save_predictions=task.save_predictions,
+    )
+    return Outcome(evaluation=evaluation, comparison=comparison, baselines=baselines)
+
+
+def show_outcome(console: Console, outcome: Outcome) -> None:
+    """Print the before/after table and the model among its baselines."""
+    metrics = outcome.evaluation.metrics
+    if outcome.comparison is not None:
+        console.table("Before and after training", *comparison_table(outcome.comparison))
+    if outcome.baselines:
+        titles = {name: PROBES[name].title for name in outcome.baselines}
+        console.table("Against baselines", *baseline_table(metrics, outcome.baselines, titles))
+    elif outcome.comparison is None:
+        shown = [(name, metrics[name]) for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "loss")]
+        rows = [[name, "–" if value is None else f"{value:.4f}"] for name, value in shown]
+        console.table(f"{metrics['rows']:,} rows", ["metric", "value"], rows)
+
+
+def _measure_baselines(
+    evaluation: Evaluation, task: EvaluationTask, train_rows: pl.DataFrame
+) -> dict[str, dict[str, Any]]:
+    tested = evaluation.predictions.select("row_id").join(
+        task.rows, on="row_id", how="left", maintain_order="left"
+    )
+    scores = fit_baselines(
+        train_rows["text"].to_list(),
+        train_rows["label_id"].to_numpy(),
+        tested["text"].to_list(),
+        labels=task.labels,
+    )
+    return measure_baselines(
+        scores,
+        tested["label_id"].to_numpy(),
+        labels=task.labels,
+        positive_label=task.positive_label,
+        class_weights=task.class_weights,
+    )

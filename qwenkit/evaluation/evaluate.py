@@ -1,0 +1,157 @@
+"""From logits to an evaluation: metrics, predictions, before against after, and the files of evaluated/."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from qwenkit.artifacts import read_json, write_json
+from qwenkit.errors import ArtifactError
+from qwenkit.evaluation.predictions import build_predictions, read_logits, write_predictions
+from qwenkit.evaluation.tables import TABLE_METRICS, ComparedMetric, Comparison, comparison_as_json
+from qwenkit.metrics import compute_metrics, find_positive_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured on a set of rows, and the predictions that it can be measured from again."""
+
+    metrics: dict[str, Any]
+    predictions: pl.DataFrame
+    labels: tuple[str, ...]
+    positive_label: str
+    class_weights: tuple[float, ...] | None = None
+
+
+def evaluate_split(
+    logits: np.ndarray,
+    row_ids: np.ndarray,
+    prepared: pl.DataFrame,
+    *,
+    labels: Sequence[str],
+    positive_label: str | None = None,
+    class_weights: Sequence[float] | None = None,
+    keep_text: bool = False,
+) -> Evaluation:
+    """Measure logits against the rows of a prepared split that they belong to.
+
+    Args:
+        logits: Raw scores, shape (rows, classes).
+        row_ids: `row_id` of each row of logits, shape (rows,); any subset of the split, in any order.
+        prepared: The split: row_id, text, label, label_id and whatever else the source has.
+        labels: Class names in id order.
+        positive_label: The class whose detection is measured; None takes the first.
+        class_weights: Weights of the loss in id order.
+        keep_text: Keep the texts in the predictions.
+    """
+    predictions = build_predictions(
+        logits, row_ids, prepared, labels=labels, positive_label=positive_label, keep_text=keep_text
+    )
+    return measure_predictions(
+        predictions, labels=labels, positive_label=positive_label, class_weights=class_weights
+    )
+
+
+def measure_predictions(
+    predictions: pl.DataFrame,
+    *,
+    labels: Sequence[str],
+    positive_label: str | None = None,
+    class_weights: Sequence[float] | None = None,
+) -> Evaluation:
+    """Measure predictions that are there already; no model is needed."""
+    metrics = compute_metrics(
+        read_logits(predictions, labels),
+        predictions["label_id"].to_numpy(),
+        labels=labels,
+        positive_label=positive_label,
+        class_weights=class_weights,
+    )
+    return Evaluation(
+        metrics=metrics,
+        predictions=predictions,
+        labels=tuple(labels),
+        positive_label=labels[find_positive_id(labels, positive_label)],
+        class_weights=None if class_weights is None else tuple(float(weight) for weight in class_weights),
+    )
+
+
+def compare_before_after(before: Evaluation, after: Evaluation) -> Comparison:
+    """Compare on exactly the rows that `before` was measured on, with all rows of `after` beside them.
+
+    Raises:
+        ArtifactError: `after` lacks some of those rows, so there is nothing to compare on.
+    """
+    row_ids = before.predictions.select("row_id")
+    same = row_ids.join(after.predictions, on="row_id", how="inner", maintain_order="left")
+    if same.height != row_ids.height:
+        raise ArtifactError(
+            f"the evaluation before training has {row_ids.height - same.height} rows that the one after it "
+            "has not: they were made from different test splits. Evaluate both again with --force."
+        )
+    after_same = measure_predictions(
+        same, labels=after.labels, positive_label=after.positive_label, class_weights=after.class_weights
+    )
+    return Comparison(
+        same_rows=same.height,
+        full_rows=after.predictions.height,
+        lines=tuple(
+            ComparedMetric(
+                metric=metric,
+                before=before.metrics[metric.name],
+                after=after_same.metrics[metric.name],
+                full=after.metrics[metric.name],
+            )
+            for metric in TABLE_METRICS
+        ),
+    )
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    *,
+    report_html: str | None = None,
+    comparison: Comparison | None = None,
+    baselines: Mapping[str, Mapping[str, Any]] | None = None,
+    save_predictions: bool = True,
+) -> None:
+    """Write metrics.json, predictions.parquet, predictions.csv and report.html into the folder given."""
+    write_json(
+        folder / "metrics.json",
+        {
+            **evaluation.metrics,
+            "labels": list(evaluation.labels),
+            "positive_label": evaluation.positive_label,
+            "class_weights": evaluation.class_weights and list(evaluation.class_weights),
+            "comparison": comparison and comparison_as_json(comparison),
+            "baselines": baselines and {name: dict(metrics) for name, metrics in baselines.items()},
+        },
+    )
+    if save_predictions:
+        write_predictions(folder, evaluation.predictions)
+    if report_html is not None:
+        (folder / "report.html").write_text(report_html, encoding="utf-8")
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read an evaluation back from its files, e.g. the one before training to compare a later one with.
+
+    Raises:
+        ArtifactError: The folder has no predictions (evaluation.save_predictions was off) or no metrics.
+    """
+    stored = read_json(folder / "metrics.json")
+    path = folder / "predictions.parquet"
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path} is missing: evaluate again with evaluation.save_predictions on to compare with it."
+        )
+    return measure_predictions(
+        pl.read_parquet(path),
+        labels=stored["labels"],
+        positive_label=stored["positive_label"],
+        class_weights=stored["class_weights"],
+    )

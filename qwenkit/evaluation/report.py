@@ -1,0 +1,61 @@
+"""report.html: one self-contained file that asks nothing of the network and runs no script."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from qwenkit.console import safe_text
+from qwenkit.evaluation.page import ReportContext, show_name
+from qwenkit.evaluation.sections import SECTIONS
+from qwenkit.evaluation.verdict import write_verdict
+
+__all__ = ["ReportContext", "render_report"]
+
+LINE_LIMIT = 200
+NOTE_LIMIT = 500
+
+
+def render_report(context: ReportContext) -> str:
+    """Render the report as one HTML page.
+
+    Styles are let in by their hash and images as data: URIs; the page's Content-Security-Policy forbids all
+    else, so a text of the data set that got past the escaping could still neither run nor load anything.
+    """
+    package = files("qwenkit.evaluation")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(package.joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    css = package.joinpath("report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    allowed = f"style-src 'sha256-{digest}'; img-src data:"
+    return template.render(
+        css=Markup(css),  # our own file, and the only string that is not escaped
+        csp=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
+        title=show_name(context.title),
+        subtitle=safe_text(context.subtitle, limit=LINE_LIMIT),
+        verdict=write_verdict(context),
+        tiles=list_tiles(context.evaluation.metrics),
+        notes=[safe_text(note, limit=NOTE_LIMIT) for note in context.notes],
+        sections=[section for describe in SECTIONS if (section := describe(context)) is not None],
+    )
+
+
+def list_tiles(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Pick the few numbers for the top of the page: title, value, and what it means."""
+    titles = {
+        "auroc": ("AUROC", "0.5 is guessing, 1 is perfect"),
+        "balanced_accuracy": ("Balanced accuracy", "mean recall of the classes"),
+        "tpr_at_fpr_5": ("TPR at FPR 5 %", "found when 5 in 100 may be wrongly flagged"),
+        "tpr_at_fpr_1": ("TPR at FPR 1 %", "found when 1 in 100 may be wrongly flagged"),
+    }
+    return [
+        (title, f"{metrics[name]:.3f}", meaning)
+        for name, (title, meaning) in titles.items()
+        if metrics[name] is not None
+    ]

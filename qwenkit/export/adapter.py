@@ -1,0 +1,36 @@
+"""The adapter as it was trained, for PEFT and qwenkit: small, and bound to its base model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qwenkit.errors import ConfigError
+from qwenkit.export.parity import score_calibrated
+from qwenkit.modeling.bundle import Bundle, LoadedClassifier, load_model, save_model
+
+
+class AdapterFormat:
+    """LoRA tensors, score head, modules trained whole, tokenizer and qwenkit.json."""
+
+    name = "adapter"
+    library = "peft"
+
+    def write(
+        self, folder: Path, *, trained: LoadedClassifier, trained_folder: Path, settings: Any
+    ) -> Bundle:
+        """Write the folder; the weights are bit for bit those of the trained one.
+
+        Raises:
+            ConfigError: The model was trained whole, so there is no adapter.
+        """
+        if trained.bundle.kind != "adapter":
+            raise ConfigError(
+                f"{trained_folder} was fine-tuned whole and has no adapter: export it with `--format merged`."
+            )
+        save_model(folder, model=trained.model, tokenizer=trained.tokenizer, bundle=trained.bundle)
+        return trained.bundle
+
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
+        """Score with the folder read back from disk."""
+        return score_calibrated(load_model(folder, device=device), input_ids)

@@ -1,0 +1,114 @@
+"""What lies under a root, and in what state: up to date, stale and why, unfinished, corrupt."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from qwenkit.artifacts import explain_changes, read_manifest, verify
+from qwenkit.errors import ArtifactError
+from qwenkit.runs import Workspace
+from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN, Stage
+
+State = Literal["up to date", "stale", "missing", "corrupt"]
+
+
+@dataclass(frozen=True)
+class ArtifactState:
+    """One artifact's state; `owner` is the data set or run that it belongs to."""
+
+    owner: str
+    stage: str
+    folder: Path
+    state: State
+    reason: str = ""
+    fingerprint: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def list_states(
+    workspace: Workspace, *, settings: Mapping[str, Any] | None, deep: bool
+) -> list[ArtifactState]:
+    """Look at every artifact under the root.
+
+    Args:
+        settings: All settings by dotted name; data artifacts made with others are stale.
+            None compares with no config: then only what was remade upstream makes an artifact stale.
+        deep: Check contents (sha256), not just sizes.
+    """
+    states: list[ArtifactState] = []
+    fingerprints: dict[str, str] = {}
+    for folder in sorted(workspace.root.glob("datasets/*")):
+        if folder.is_dir():
+            states += _dataset_states(workspace, folder.name, settings, fingerprints, deep)
+    known = set(fingerprints.values())
+    for run in workspace.runs():
+        states += _run_states(run, known, deep)
+    return states
+
+
+def _dataset_states(
+    workspace: Workspace,
+    name: str,
+    settings: Mapping[str, Any] | None,
+    fingerprints: dict[str, str],
+    deep: bool,
+) -> Iterator[ArtifactState]:
+    prepared = _look(name, PREPARE, workspace.prepared(name), {}, settings, deep)
+    fingerprints[f"{name}/prepare"] = prepared.fingerprint
+    yield prepared
+    tokenized = sorted(path for path in workspace.tokenized(name, "x").parent.glob("[!.]*") if path.is_dir())
+    if not tokenized:
+        yield ArtifactState(name, TOKENIZE.name, workspace.tokenized(name, "x").parent, "missing")
+    for folder in tokenized:
+        state = _look(name, TOKENIZE, folder, {PREPARE.name: prepared.fingerprint}, settings, deep)
+        fingerprints[f"{name}/tokenize/{folder.name}"] = state.fingerprint
+        yield state
+
+
+def _run_states(run: Path, data_fingerprints: set[str], deep: bool) -> Iterator[ArtifactState]:
+    trained = _look(run.name, TRAIN, run / TRAIN.folder, {}, None, deep)
+    manifest = None if trained.state in ("missing", "corrupt") else read_manifest(run / TRAIN.folder)
+    remade = [
+        name for name, made in (manifest.inputs if manifest else {}).items() if made not in data_fingerprints
+    ]
+    if remade:
+        reason = f"{' and '.join(remade)} was remade or is gone"
+        trained = ArtifactState(run.name, TRAIN.name, trained.folder, "stale", reason, trained.fingerprint)
+    yield trained
+    for stage in (EVALUATE, EXPORT):
+        folders = sorted(path for path in (run / stage.folder).glob("[!.]*") if path.is_dir())
+        if not folders:
+            yield ArtifactState(run.name, stage.name, run / stage.folder, "missing")
+        for folder in folders:
+            # What was measured before training, or on a checkpoint, does not depend on trained/.
+            inputs = {TRAIN.name: trained.fingerprint} if _is_made_from_trained(stage, folder) else {}
+            yield _look(run.name, stage, folder, inputs, None, deep)
+
+
+def _is_made_from_trained(stage: Stage, folder: Path) -> bool:
+    return stage is EXPORT or folder.name == "after"
+
+
+def _look(
+    owner: str,
+    stage: Stage,
+    folder: Path,
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any] | None,
+    deep: bool,
+) -> ArtifactState:
+    try:
+        if read_manifest(folder) is None:
+            return ArtifactState(owner, stage.name, folder, "missing")
+        manifest = verify(folder, deep=deep)
+    except ArtifactError as error:
+        return ArtifactState(owner, stage.name, folder, "corrupt", str(error))
+    reasons = [f"{name} was remade" for name, made in inputs.items() if manifest.inputs.get(name) != made]
+    if settings is not None:
+        reasons += explain_changes(manifest.settings, stage.read_settings(settings))
+    state: State = "stale" if reasons else "up to date"
+    return ArtifactState(owner, stage.name, folder, state, "; ".join(reasons), manifest.fingerprint)

@@ -1,0 +1,113 @@
+"""Which labelled rows a saved model is scored on: the split it never saw, another data set's, or any file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qwenkit.artifacts import read_manifest
+from qwenkit.console import Console
+from qwenkit.errors import ArtifactError
+from qwenkit.runs import Workspace
+from qwenkit.saved import SavedModel
+from qwenkit.stages import PREPARE
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    """Rows to score.
+
+    Attributes:
+        title: For people: "the test split of 10k", "my.csv".
+        name: For a folder's name; None where it is the model's own test split.
+        frame: polars, columns row_id, text, label, label_id and the source's others.
+        tokenized: row_id and input_ids, where they are at hand; None has them made.
+        train: The train split beside it, for baselines; None where there is none.
+        inputs, identity: Say which rows these are, for the fingerprint.
+        slice_columns: To report by.
+        is_demo: The rows are those of the demo.
+    """
+
+    title: str
+    frame: Any
+    name: str | None = None
+    tokenized: Any = None
+    train: Any = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    slice_columns: Sequence[str] = ()
+    is_demo: bool = False
+
+    def encode(self, *, tokenizer: Any, max_length: int, truncation: bool, console: Console) -> Any:
+        """Give row_id and input_ids of every row."""
+        if self.tokenized is not None:
+            return self.tokenized
+        from qwenkit.tokens.encoding import encode_dataset
+
+        return encode_dataset(
+            self.frame, tokenizer=tokenizer, max_length=max_length, truncation=truncation, console=console
+        )
+
+
+def find_own_split(saved: SavedModel, workspace: Workspace, split: str) -> LabelledSet:
+    """Find a split of the data that a model was trained from, and make sure that it is still the same.
+
+    Raises:
+        ArtifactError: The model names none, or it is gone, or was prepared anew since.
+    """
+    if saved.dataset is None or saved.manifest is None:
+        raise ArtifactError(
+            f"{saved.folder} does not say what it was trained on: name data with --data FILE or --dataset."
+        )
+    folder = workspace.prepared(saved.dataset)
+    manifest = read_manifest(folder)
+    expected = saved.manifest.inputs.get(PREPARE.name)
+    if manifest is None:
+        raise ArtifactError(
+            f"{folder} is gone, the data that {saved.folder} was trained from: "
+            f"run `qwenkit prepare --dataset {saved.dataset}`, or name data with --data FILE."
+        )
+    if manifest.fingerprint != expected:
+        raise ArtifactError(
+            f"{folder} was prepared anew since {saved.folder} was trained, so its {split} rows may have been "
+            "trained on: train again, or name data with --data FILE."
+        )
+    return read_labelled(
+        folder, split, title=f"the {split} split of {saved.dataset}", fingerprint=manifest.fingerprint
+    )
+
+
+def read_labelled(
+    folder: Path, split: str, *, title: str, fingerprint: str, name: str | None = None
+) -> LabelledSet:
+    """Read one split of prepared data, with the train split for baselines."""
+    from qwenkit.data.prepare import read_prepared
+
+    prepared = read_prepared(folder)
+    return LabelledSet(
+        title=title,
+        name=name,
+        frame=prepared.splits[split],
+        train=prepared.splits["train"],
+        inputs={PREPARE.name: fingerprint},
+        identity={"split": split},
+        slice_columns=[prepared.domain_column] if prepared.domain_column else [],
+    )
+
+
+def read_file(path: str | Path, *, model_settings: Any, console: Console) -> LabelledSet:
+    """Read any labelled file as one set to score.
+
+    Raises:
+        DataError: It cannot be read, lacks a column, or has no row that can be scored.
+    """
+    from qwenkit.data.prepare import prepare_labelled
+    from qwenkit.data.sources import resolve_source
+
+    source = resolve_source(str(path))
+    rows = prepare_labelled(source, model=model_settings)
+    for note in rows.notes:
+        console.info(note)
+    return LabelledSet(
+        title=source.name, name=source.folder_name, frame=rows.frame, identity={"rows": dict(source.identity)}
+    )

@@ -1,0 +1,1 @@
+"""MODELING: base model, quantization, adapters, the bundle beside every model, and the one forward."""

@@ -1,0 +1,281 @@
+"""The base model: which one it is, to the byte, and how it is loaded with a new, seeded score head."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from qwenkit.artifacts import hash_tree
+from qwenkit.errors import ArtifactError, ConfigError
+from qwenkit.hub import hub_errors, looks_like_repo_id, resolve_revision
+from qwenkit.modeling.classifier import (
+    describe_classes,
+    folder_errors,
+    is_causal_classifier,
+    load_classifier_class,
+    quiet_transformers,
+)
+from qwenkit.modeling.quantization import (
+    HEAD_NAME,
+    QuantizationSettings,
+    build_bitsandbytes_config,
+    disable_cpu_repacking,
+    quiet_bitsandbytes,
+)
+from qwenkit.modeling.tiny import build_tiny, hash_weights
+
+TINY_NAME = "tiny"
+HEAD_WEIGHT = f"{HEAD_NAME}.weight"
+# Embedding tables of the family are padded to such a multiple, which matrix kernels like.
+VOCAB_MULTIPLE = 64
+
+
+class TinySettings(Protocol):
+    """What is read of the config's model.tiny section."""
+
+    def model_dump(self) -> dict[str, int]: ...
+
+
+class ModelSettings(Protocol):
+    """What is read of the config's model section to name the base."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def tiny(self) -> TinySettings: ...
+
+
+class BaseIdentity(BaseModel):
+    """Which base model it is: a commit of the hub, the hash of a folder, or the settings of a tiny one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: Literal["hub", "folder", "tiny"]
+    revision: str | None = None
+    sha256: str | None = None
+    tiny: dict[str, int] | None = None
+
+
+def identify_base(model_settings: ModelSettings) -> BaseIdentity:
+    """Pin the base model before anything is loaded: one call to the hub, or one hash of a folder.
+
+    Raises:
+        ConfigError: The name is neither a folder, nor a hub id, nor "tiny".
+        ArtifactError: The folder holds no model.
+        HubError: The hub cannot be asked, or has no such model.
+    """
+    name = model_settings.name
+    if name == TINY_NAME:
+        return BaseIdentity(name=name, kind="tiny", tiny=model_settings.tiny.model_dump())
+    if Path(name).is_dir():
+        return BaseIdentity(name=name, kind="folder", sha256=_hash_folder(Path(name)))
+    if looks_like_repo_id(name):
+        revision = resolve_revision(name, repo_type="model", revision=model_settings.revision)
+        return BaseIdentity(name=name, kind="hub", revision=revision)
+    raise ConfigError(
+        f'model.name "{name}" is neither a folder that exists, nor a hub id like Qwen/Qwen3-0.6B, '
+        f'nor "{TINY_NAME}".'
+    )
+
+
+def complete_identity(identity: BaseIdentity, *, vocab_size: int, pad_token_id: int) -> BaseIdentity:
+    """Add to a tiny base what its tokenizer decides, and the hash of its weights; others stay as they are.
+
+    Args:
+        vocab_size: Number of ids that the tokenizer can make.
+    """
+    if identity.kind != "tiny":
+        return identity
+    rows = -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    tiny = {**(identity.tiny or {}), "vocab_size": rows, "pad_token_id": pad_token_id}
+    complete = identity.model_copy(update={"tiny": tiny})
+    return complete.model_copy(update={"sha256": hash_weights(build_tiny(tiny).state_dict())})
+
+
+def load_base_model(
+    identity: BaseIdentity,
+    *,
+    quantization: QuantizationSettings,
+    labels: Sequence[str],
+    pad_token_id: int,
+    vocab_size: int,
+    device: Any,
+    dtype: str,
+    seed: int,
+    max_length: int | None = None,
+) -> Any:
+    """Load the stock Qwen3ForSequenceClassification over a pinned base, its score head new and float32.
+
+    Args:
+        identity: From identify_base; a tiny one from complete_identity.
+        labels: Class names in id order.
+        pad_token_id: The tokenizer's; pooling finds the last real token by it.
+        vocab_size: Number of ids that the tokenizer can make.
+        dtype: "bfloat16" or "float32", for the weights that are not quantized.
+        seed: Draws the head.
+        max_length: Longest document that will come; None does not check it.
+
+    Raises:
+        ConfigError: Not a causal decoder, already quantized, with fewer embeddings than token ids, or made
+            for documents shorter than max_length.
+        ArtifactError: Weights are missing, corrupt or not those of the identity.
+        HubError: The hub cannot give them.
+    """
+    quiet_bitsandbytes()
+    import torch
+    from transformers import AutoConfig
+
+    quantization_config = build_bitsandbytes_config(quantization)
+    placement = {"device_map": {"": device}, "quantization_config": quantization_config}
+    with _locate(identity) as (source, options), quiet_transformers():
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+        _check_base_config(config, identity, vocab_size, max_length)
+        describe_classes(config, labels, pad_token_id)
+        model, loading = load_classifier_class(
+            source,
+            config=config,
+            dtype=getattr(torch, dtype),
+            # A head of another size may lie there; anything else that does not fit is refused below.
+            ignore_mismatched_sizes=True,
+            **(placement if quantization_config else {}),
+            **options,
+        )
+    _check_loading(loading, identity.name)
+    disable_cpu_repacking(model)
+    if quantization_config is None:
+        model.to(device)
+    # PEFT compares and saves this name; a tiny base came from a temporary folder.
+    model.name_or_path = model.config.name_or_path = identity.name
+    _renew_head(model, seed)
+    return model
+
+
+def choose_device() -> Any:
+    """Pick this process's GPU where there is one, else the CPU."""
+    import os
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def resolve_dtype(dtype: str, device: Any) -> str:
+    """Decide what "auto" means: bfloat16 on a GPU that has it, float32 elsewhere."""
+    import torch
+
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+@contextmanager
+def _locate(identity: BaseIdentity) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give where a base is loaded from, and translate the errors of that place."""
+    if identity.kind == "hub":
+        with hub_errors(identity.name, repo_type="model"):
+            yield identity.name, {"revision": identity.revision}
+    elif identity.kind == "folder":
+        folder = Path(identity.name)
+        if _hash_folder(folder) != identity.sha256:
+            raise ArtifactError(
+                f"the base model in {folder} is not the one this was trained on (sha256 {identity.sha256}): "
+                "put that model back into the folder, or train again."
+            )
+        with folder_errors(folder):
+            yield str(folder), {}
+    else:
+        # bitsandbytes quantizes while it reads weights from disk, so a tiny base passes through a folder too.
+        with TemporaryDirectory(prefix="qwenkit-tiny-") as folder_name:
+            model = build_tiny(identity.tiny or {})
+            if identity.sha256 is not None and hash_weights(model.state_dict()) != identity.sha256:
+                raise ArtifactError(
+                    "the tiny base model comes out otherwise with the libraries installed here (its sha256 "
+                    f"is not {identity.sha256}): use the versions in qwenkit.json, a merged export, or train "
+                    "again."
+                )
+            with quiet_transformers():
+                model.save_pretrained(folder_name)
+            yield folder_name, {}
+
+
+def _hash_folder(folder: Path) -> str:
+    """Hash config.json and the weights of a model folder.
+
+    Raises:
+        ArtifactError: One of them is missing.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"the base model folder {folder} does not exist here: put the model there again.")
+    if (folder / "adapter_config.json").is_file():
+        raise ArtifactError(
+            f"{folder} holds an adapter, not a base model: export it as merged and name that folder."
+        )
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise ArtifactError(f"{folder} is no model folder: it needs config.json and *.safetensors.")
+    return hash_tree(folder, ["config.json", "*.safetensors"])
+
+
+def _check_base_config(config: Any, identity: BaseIdentity, vocab_size: int, max_length: int | None) -> None:
+    if not is_causal_classifier(config):
+        raise ConfigError(
+            f"model.name {identity.name} is of type {config.model_type}: qwenkit trains causal decoders "
+            "with a classification head (Qwen3, and its relatives Qwen2, Llama, ...)."
+        )
+    if getattr(config, "quantization_config", None):
+        raise ConfigError(
+            f"model.name {identity.name} is already quantized: give the original weights; "
+            "qwenkit quantizes them itself and leaves the score head alone."
+        )
+    if config.vocab_size < vocab_size:
+        raise ConfigError(
+            f"the tokenizer makes {vocab_size} ids, but {identity.name} has embeddings for "
+            f"{config.vocab_size}: use the model's own tokenizer (tokenization.tokenizer: auto)."
+        )
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and max_length is not None and max_length > limit:
+        raise ConfigError(
+            f"tokenization.max_length is {max_length}, but {identity.name} was made for {limit} tokens: "
+            "lower it."
+        )
+
+
+def _check_loading(loading: dict[str, Any], name: str) -> None:
+    """Accept a missing or foreign head and an unused language model head, nothing else."""
+    missing = sorted(set(loading["missing_keys"]) - {HEAD_WEIGHT})
+    mismatched = sorted(
+        {key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]} - {HEAD_WEIGHT}
+    )
+    unexpected = sorted(
+        key for key in loading["unexpected_keys"] if not key.startswith(("lm_head.", f"{HEAD_NAME}."))
+    )
+    for problem, keys in (
+        ("lacks", missing),
+        ("has another shape for", mismatched),
+        ("has unknown", unexpected),
+    ):
+        if keys:
+            raise ArtifactError(
+                f"the base model {name} {problem} {len(keys)} weights, e.g. {keys[0]}: it is incomplete, "
+                "or not what its config.json says."
+            )
+
+
+def _renew_head(model: Any, seed: int) -> None:
+    """Draw the score head from the seed, in float32, the same for every quantization, device and version."""
+    import torch
+    from torch import nn
+
+    head = model.score
+    if type(head) is not nn.Linear:
+        raise AssertionError(f"the score head must stay a plain linear layer, it is a {type(head).__name__}")
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(head.weight.shape, generator=generator) * model.config.initializer_range
+    head.weight = nn.Parameter(weight.to(head.weight.device))

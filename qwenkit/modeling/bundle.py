@@ -1,0 +1,221 @@
+"""qwenkit.json, which makes a model folder enough on its own, and saving and loading of such folders."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qwenkit.artifacts import MANIFEST_NAME, package_versions, read_json, verify, write_json
+from qwenkit.errors import ArtifactError
+from qwenkit.modeling.base import (
+    BaseIdentity,
+    choose_device,
+    load_base_model,
+)
+from qwenkit.modeling.classifier import (
+    describe_classes,
+    folder_errors,
+    load_classifier_class,
+    quiet_transformers,
+)
+from qwenkit.modeling.quantization import QuantizationRecord, quiet_bitsandbytes
+
+BUNDLE_NAME = "qwenkit.json"
+SCHEMA_VERSION = 1
+
+
+class TokenizerFlags(BaseModel):
+    """How a text becomes ids, beside what the tokenizer's own files say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    split_special_tokens: bool = True
+    """A text that holds <|endoftext|> must not be able to write the pad id."""
+
+    truncation: bool = True
+
+
+class Bundle(BaseModel):
+    """Everything that evaluate, predict and export need to know about a model beside its weights."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["adapter", "full"]
+    """An adapter beside a base that is loaded from elsewhere, or all the weights."""
+
+    base_model: BaseIdentity
+    labels: list[str] = Field(min_length=2)
+    """Class names in id order: column i of the logits is labels[i]."""
+
+    positive_label: str
+    pad_token_id: int = Field(ge=0)
+    max_length: int = Field(ge=1)
+    padding_side: Literal["right"] = "right"
+    quantization: QuantizationRecord = QuantizationRecord()
+    dtype: Literal["bfloat16", "float16", "float32"] = "float32"
+    """What the forward computes in; bfloat16 weights, or float32 ones under autocast."""
+
+    weights_dtype: Literal["bfloat16", "float32"] | None = None
+    """What an adapter's base is loaded in where that is not dtype: float32, computed under autocast."""
+
+    tokenizer: TokenizerFlags = TokenizerFlags()
+    normalisation: list[str] = Field(default_factory=list)
+    temperature: float = Field(1.0, gt=0)
+    """Logits are divided by it before the softmax; operating points hold for what comes out."""
+
+    operating_points: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=package_versions)
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> "Bundle":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels repeat a name: {self.labels}")
+        if self.positive_label not in self.labels:
+            raise ValueError(f"positive_label {self.positive_label} is not among the labels {self.labels}")
+        return self
+
+
+@dataclass
+class LoadedClassifier:
+    """A model ready to score: eval mode, on its device, nothing trainable."""
+
+    model: Any
+    tokenizer: Any
+    bundle: Bundle
+
+
+def write_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write qwenkit.json into a model folder."""
+    write_json(folder / BUNDLE_NAME, bundle.model_dump())
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read qwenkit.json of a model folder.
+
+    Raises:
+        ArtifactError: Missing, from a newer version, or not what it should be.
+    """
+    path = folder / BUNDLE_NAME
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path} was written by a newer qwenkit (schema {version}, this one reads {SCHEMA_VERSION}): "
+            "upgrade qwenkit."
+        )
+    try:
+        return Bundle.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ArtifactError(f"{path} is not valid: {where}: {first['msg']}.") from error
+
+
+def save_model(folder: Path, *, model: Any, tokenizer: Any, bundle: Bundle) -> None:
+    """Write a model folder that is enough on its own: weights as safetensors, tokenizer, qwenkit.json.
+
+    An adapter's weights are the LoRA tensors, the score head and every other module that was trained whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if bundle.kind == "adapter":
+        from qwenkit.modeling.adapters import save_adapter
+
+        save_adapter(folder, model, base_name=bundle.base_model.name, revision=bundle.base_model.revision)
+    else:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    save_tokenizer(folder, tokenizer, bundle)
+    write_bundle(folder, bundle)
+
+
+def save_tokenizer(folder: Path, tokenizer: Any, bundle: Bundle) -> None:
+    """Save the tokenizer so that other programs cut and split texts as they were in training."""
+    import copy
+
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = bundle.max_length
+    tokenizer.padding_side = bundle.padding_side
+    # It is written to tokenizer_config.json only where the tokenizer was made with it.
+    tokenizer.split_special_tokens = bundle.tokenizer.split_special_tokens
+    tokenizer.init_kwargs["split_special_tokens"] = bundle.tokenizer.split_special_tokens
+    tokenizer.save_pretrained(folder)
+
+
+def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
+    """Load any classifier folder: trained, checkpoint, export, or a foreign one whose config tells enough.
+
+    Args:
+        folder: Holds qwenkit.json, or a sequence classifier of transformers.
+        device: None takes the GPU where there is one.
+
+    Raises:
+        ArtifactError: Missing, changed since it was published, incomplete, or it doesn't say enough.
+    """
+    quiet_bitsandbytes()
+    from qwenkit.tokens.tokenizer import load_tokenizer
+
+    folder = Path(folder)
+    device = choose_device() if device is None else device
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is no folder: give a run's trained/, a checkpoint or an export.")
+    if (folder / MANIFEST_NAME).is_file():
+        verify(folder, deep=True)
+    tokenizer = load_tokenizer(folder)
+    bundle = _find_bundle(folder, tokenizer)
+    if bundle.normalisation:
+        raise ArtifactError(
+            f"{folder} wants its texts normalised first ({', '.join(bundle.normalisation)}), "
+            "which this version of qwenkit does not know: upgrade qwenkit."
+        )
+    if tokenizer.pad_token_id != bundle.pad_token_id:
+        raise ArtifactError(
+            f"{folder} contradicts itself: the tokenizer pads with id {tokenizer.pad_token_id}, "
+            f"the model expects {bundle.pad_token_id}."
+        )
+    if bundle.kind == "adapter":
+        from qwenkit.modeling.adapters import attach_saved_adapter
+
+        base = load_adapter_base(bundle, vocab_size=len(tokenizer), device=device)
+        model = attach_saved_adapter(base, folder)
+    else:
+        model = _load_full(folder, bundle, device)
+    return LoadedClassifier(model.requires_grad_(False).eval(), tokenizer, bundle)
+
+
+def _find_bundle(folder: Path, tokenizer: Any) -> Bundle:
+    if (folder / BUNDLE_NAME).is_file():
+        return read_bundle(folder)
+    from qwenkit.modeling.foreign import infer_bundle
+
+    return infer_bundle(folder, tokenizer)
+
+
+def load_adapter_base(bundle: Bundle, *, vocab_size: int, device: Any) -> Any:
+    """Load the base model of an adapter again, pinned and quantized as it was in training."""
+    return load_base_model(
+        bundle.base_model,
+        quantization=bundle.quantization,
+        labels=bundle.labels,
+        pad_token_id=bundle.pad_token_id,
+        vocab_size=vocab_size,
+        device=device,
+        dtype=bundle.weights_dtype or bundle.dtype,
+        seed=0,
+    )
+
+
+def _load_full(folder: Path, bundle: Bundle, device: Any) -> Any:
+    from transformers import AutoConfig
+
+    with folder_errors(folder), quiet_transformers():
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        describe_classes(config, bundle.labels, bundle.pad_token_id)
+        # A label list of another length than the saved head is a mismatch, which raises.
+        model, loading = load_classifier_class(str(folder), config=config, dtype="auto")
+    for problem, names in (("lacks", loading["missing_keys"]), ("has unknown", loading["unexpected_keys"])):
+        if names:
+            raise ArtifactError(f"{folder} {problem} {len(names)} weights, e.g. {sorted(names)[0]}.")
+    return model.to(device)

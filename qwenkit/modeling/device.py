@@ -1,0 +1,33 @@
+"""What the machine can do and what layers a model has, as plain values for the checks of the config."""
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from qwenkit.config.checks_before_training import Machine
+
+
+def describe_machine() -> Machine:
+    """Look at the device that training would use."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    has_quantization = find_spec("bitsandbytes") is not None
+    if not torch.cuda.is_available():
+        return Machine(name="cpu", has_bf16=True, has_quantization=has_quantization, world_size=world_size)
+    return Machine(
+        name=torch.cuda.get_device_name(),
+        has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+        has_quantization=has_quantization,
+        world_size=world_size,
+    )
+
+
+def list_layers(model: Any) -> list[str]:
+    """List the dotted names of a model's linear and embedding layers."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Embedding) and name
+    ]

@@ -1,0 +1,184 @@
+"""The five stages as data: their order, folders, upstream, and every setting that decides what they make.
+
+The pipeline takes fingerprints from here, `qwenkit status` walks it, and a test holds it against the schema:
+each field of the config is read by a stage, resolved into an identity, or marked runtime-only there.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from qwenkit.artifacts import Staging, explain_staleness, fingerprint, publish, read_manifest, verify
+from qwenkit.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, and what its output depends on.
+
+    Attributes:
+        folder: Name of the folder that it publishes (a past participle).
+        settings: Dotted names of the settings in its fingerprint; `section.*` is the whole section.
+        resolved: Settings that enter as what they led to (a revision, a hash), not as they are written.
+        upstream: Stages whose artifacts it reads.
+        revision: Counted up when a change of the code changes the output.
+    """
+
+    name: str
+    folder: str
+    settings: tuple[str, ...]
+    resolved: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    revision: int = 1
+
+    def reads(self, name: str) -> bool:
+        """Tell whether a setting, by dotted name, is in this stage's fingerprint."""
+        return any(fnmatchcase(name, pattern) for pattern in self.settings)
+
+    def read_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Pick this stage's settings out of all of them, given by dotted name."""
+        return {name: value for name, value in values.items() if self.reads(name)}
+
+
+PREPARE = Stage(
+    name="prepare",
+    folder="prepared",
+    settings=(
+        "model.labels",
+        "model.text_column",
+        "model.label_column",
+        "dataset.train_split",
+        "dataset.validation_split",
+        "dataset.test_split",
+        "dataset.split_ratios",
+        "dataset.shuffle_seed",
+        "dataset.domain_column",
+        "dataset.deduplicate",
+        "evaluation.positive_label",
+        "class_weights.*",
+    ),
+    resolved=("dataset.name", "dataset.revision", "dataset.config_name"),
+)
+
+TOKENIZE = Stage(
+    name="tokenize",
+    folder="tokenized",
+    settings=("tokenization.max_length", "tokenization.truncation", "tokenization.vocab_size"),
+    resolved=("tokenization.tokenizer",),
+    upstream=("prepare",),
+)
+
+TRAIN = Stage(
+    name="train",
+    folder="trained",
+    settings=(
+        "model.dtype",
+        "model.tiny.*",
+        "tokenization.pad_to_multiple_of",
+        "quantization.*",
+        "peft.*",
+        "training.num_train_epochs",
+        "training.max_steps",
+        "training.per_device_train_batch_size",
+        "training.gradient_accumulation_steps",
+        "training.micro_batch_tokens",
+        "training.gradient_checkpointing",
+        "training.learning_rate",
+        "training.weight_decay",
+        "training.warmup_ratio",
+        "training.lr_scheduler_type",
+        "training.max_grad_norm",
+        "training.optim",
+        "training.bf16",
+        "training.eval_steps",
+        "training.save_steps",
+        "training.load_best_model_at_end",
+        "training.metric_for_best_model",
+        "training.greater_is_better",
+        "training.eval_samples",
+        "training.seed",
+        "early_stopping.*",
+    ),
+    resolved=("model.name", "model.revision"),
+    upstream=("prepare", "tokenize"),
+)
+
+EVALUATE = Stage(
+    name="evaluate",
+    folder="evaluated",
+    settings=(
+        "evaluation.pre_training_eval_samples",
+        "evaluation.seed",
+        "evaluation.save_predictions",
+    ),
+    upstream=("prepare", "train"),
+)
+
+EXPORT = Stage(
+    name="export",
+    folder="exported",
+    settings=(
+        "export.merge_base",
+        "export.dtype",
+        "export.parity_rows",
+        "export.max_logit_difference",
+        "export.max_label_flips",
+    ),
+    upstream=("train",),
+)
+
+STAGES = (PREPARE, TOKENIZE, TRAIN, EVALUATE, EXPORT)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage would make with everything that is known now, and where it would lie."""
+
+    stage: Stage
+    folder: Path
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    identity: Mapping[str, Any]
+    seed: int | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name what this plan makes."""
+        return fingerprint(
+            stage=self.stage.name,
+            revision=self.stage.revision,
+            settings=self.settings,
+            inputs=self.inputs,
+            identity=self.identity,
+        )
+
+    def find_reasons_to_redo(self) -> list[str]:
+        """Compare with what lies on disk; an empty list means that it is up to date."""
+        try:
+            manifest = read_manifest(self.folder)
+            if manifest is None:
+                return ["not made yet"]
+            if manifest.fingerprint != self.fingerprint:
+                return explain_staleness(
+                    manifest, settings=self.settings, inputs=self.inputs, identity=self.identity
+                )
+            verify(self.folder, deep=False)
+        except ArtifactError as error:
+            return [str(error)]
+        return []
+
+    def publish(self, *, replace: bool) -> AbstractContextManager[Staging]:
+        """Open a staging folder for this plan; see artifacts.publish."""
+        return publish(
+            self.folder,
+            stage=self.stage.name,
+            fingerprint=self.fingerprint,
+            settings=self.settings,
+            inputs=self.inputs,
+            identity=self.identity,
+            seed=self.seed,
+            replace=replace,
+        )

@@ -1,0 +1,34 @@
+"""What each step shows when it is done: row accounts, lengths, results."""
+
+from typing import TYPE_CHECKING
+
+from qwenkit.console import Console
+
+if TYPE_CHECKING:
+    from qwenkit.data.prepared import PreparedData
+
+
+def show_prepared(console: Console, prepared: "PreparedData") -> None:
+    """Print the row accounting, the labels of each split, and what a person should know."""
+    accounts = prepared.accounts
+    reasons = list(next(iter(accounts.values())).dropped)
+    dropped = [reason for reason in reasons if any(account.dropped[reason] for account in accounts.values())]
+    rows = [
+        [
+            split,
+            f"{account.rows_in:,}",
+            *[f"{account.dropped[reason]:,}" for reason in dropped],
+            f"{account.kept:,}",
+        ]
+        for split, account in accounts.items()
+    ]
+    console.table("Rows", ["as it came", "in", *[f"- {reason}" for reason in dropped], "= kept"], rows)
+    table = prepared.labels
+    counts = [
+        [split, *[f"{table.counts[split][name]:,}" for name in table.names], f"{frame.height:,}"]
+        for split, frame in prepared.splits.items()
+    ]
+    weights = ["class weight", *[f"{weight:.4f}" for weight in table.class_weights], ""]
+    console.table("Splits", ["split", *table.names, "rows"], [*counts, weights])
+    for note in prepared.notes:
+        console.info(note)

@@ -1,0 +1,137 @@
+"""Where a run's numbers go: metrics.jsonl always, Weights & Biases where it is on.
+
+Training must not notice the service: when it cannot be reached the run goes on offline, and a failing call
+switches it off with one warning.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qwenkit.artifacts import replace_file
+from qwenkit.console import Console
+
+INIT_TIMEOUT_SECONDS = 20
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a logged step, appended, so that a kill loses one line at most."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one line; numbers that are not finite become null, since JSON has none."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({name: _plain_number(value) for name, value in record.items()}) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """Read all whole lines; one cut by a kill is left out."""
+        if not self.path.is_file():
+            return []
+        records = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return records
+
+    def truncate_after(self, step: int) -> None:
+        """Drop what was logged after `step`, which a resumed run will log again; 0 starts the file afresh."""
+        kept = [record for record in self.read() if step > 0 and record.get("step", 0) <= step]
+        if self.path.exists():
+            replace_file(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+class Tracker:
+    """Takes what training logs; owns the run's metrics.jsonl and, where there is one, the W&B run."""
+
+    def __init__(self, log: MetricsLog, *, console: Console, wandb_run: Any = None) -> None:
+        self._log = log
+        self._console = console
+        self._wandb_run = wandb_run
+
+    def log(self, record: Mapping[str, Any], *, step: int) -> None:
+        """Record one logged step."""
+        self._log.append({"step": step, **record})
+        self._tell_wandb("log", dict(record), step=step)
+
+    def restart_from(self, step: int) -> None:
+        """Forget what was logged after the step that training resumes from."""
+        self._log.truncate_after(step)
+
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Put final figures on the W&B run's summary."""
+        if self._wandb_run is not None:
+            self._wandb_run.summary.update(dict(values))
+
+    def finish(self, *, exit_code: int = 0) -> None:
+        """Close the W&B run; safe to call twice."""
+        self._tell_wandb("finish", exit_code=exit_code)
+        self._wandb_run = None
+
+    def _tell_wandb(self, call: str, *args: Any, **kwargs: Any) -> None:
+        if self._wandb_run is None:
+            return
+        import wandb
+
+        try:
+            getattr(self._wandb_run, call)(*args, **kwargs)
+        except (wandb.Error, OSError) as error:
+            self._wandb_run = None
+            self._console.warn(f"Weights & Biases failed and is off for the rest of this run: {error}")
+
+
+def choose_wandb_mode(mode: str | None) -> str:
+    """Pick online where a key is at hand and offline where none is, unless the user decided."""
+    import wandb
+
+    if mode is not None:
+        return mode
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    return "online" if wandb.api.api_key else "offline"
+
+
+def start_wandb(
+    *,
+    folder: Path,
+    project: str,
+    entity: str | None,
+    name: str,
+    tags: Sequence[str],
+    notes: str | None,
+    mode: str,
+    config: Mapping[str, Any],
+    console: Console,
+) -> Any:
+    """Open a W&B run under `folder`/wandb, falling back to offline when the service does not answer."""
+    import wandb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments: dict[str, Any] = {
+        "dir": str(folder),
+        "project": project,
+        "entity": entity,
+        "name": name,
+        "tags": list(tags),
+        "notes": notes,
+        "config": dict(config),
+        "reinit": "create_new",
+    }
+    settings = {"init_timeout": INIT_TIMEOUT_SECONDS, "silent": True, "console": "off", "disable_git": True}
+    try:
+        return wandb.init(mode=mode, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
+    except (wandb.Error, OSError) as error:
+        console.warn(f"Weights & Biases cannot be reached ({error}); this run is recorded offline.")
+        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, float) and value not in (float("inf"), float("-inf")) and value == value:
+        return value
+    return None if isinstance(value, float) else value

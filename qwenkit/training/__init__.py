@@ -1,0 +1,1 @@
+"""TRAIN: steps of documents in, a trained model out (step batches, loss, trainer, checkpoints)."""

@@ -1,0 +1,145 @@
+"""From our settings to the Trainer's: every rule that turns a config into TrainingArguments."""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainingArguments
+
+from qwenkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qwenkit.config import Config
+
+EVALUATIONS_PER_EPOCH = 10
+
+
+def build_training_arguments(
+    config: "Config",
+    *,
+    output_dir: Path,
+    train_rows: int,
+    has_validation: bool = True,
+    world_size: int = 1,
+    has_gpu: bool = False,
+    computes_in_bf16: bool = False,
+) -> TrainingArguments:
+    """Translate the config for the Trainer.
+
+    One item of our loader is one rank's share of a whole optimizer step, so the Trainer sees that share as
+    its batch and accumulates nothing; `QwenTrainer.training_step` cuts it into micro-batches.
+
+    Args:
+        has_validation: Without validation rows nothing is evaluated and the last weights are kept.
+        has_gpu: A CUDA device will train; without one everything stays on the CPU.
+        computes_in_bf16: The forward runs under bfloat16 autocast.
+
+    Raises:
+        ConfigError: eval_steps and save_steps cannot go together.
+    """
+    training = config.training
+    steps_per_epoch = count_steps(train_rows, documents_per_share(config) * world_size)
+    eval_steps, save_steps = choose_eval_and_save_steps(
+        steps_per_epoch, eval_steps=training.eval_steps, save_steps=training.save_steps
+    )
+    workers = min(training.dataloader_num_workers, max((os.cpu_count() or 1) - 1, 0))
+    arguments = TrainingArguments(
+        output_dir=str(output_dir),
+        per_device_train_batch_size=documents_per_share(config),
+        per_device_eval_batch_size=training.per_device_eval_batch_size,
+        gradient_accumulation_steps=1,
+        num_train_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        # A fraction below 1 counts as a share of all steps; warmup_ratio is gone from the library.
+        warmup_steps=training.warmup_ratio,
+        lr_scheduler_type=training.lr_scheduler_type,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optim,
+        seed=training.seed,
+        bf16=computes_in_bf16,
+        use_cpu=not has_gpu,
+        logging_strategy="steps",
+        logging_steps=training.logging_steps or choose_logging_steps(steps_per_epoch),
+        # The filter hides a NaN loss from the log while its gradient is applied all the same.
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if has_validation else "no",
+        eval_steps=eval_steps if has_validation else None,
+        save_strategy="steps",
+        save_steps=save_steps,
+        # Rotation is ours: the library's goes by modification time.
+        save_total_limit=None,
+        save_only_model=False,
+        load_best_model_at_end=training.load_best_model_at_end and has_validation,
+        metric_for_best_model=training.metric_for_best_model if has_validation else None,
+        greater_is_better=training.greater_is_better if has_validation else None,
+        # Otherwise a resumed run starts early stopping with fresh patience.
+        restore_callback_states_from_checkpoint=True,
+        dataloader_num_workers=workers,
+        dataloader_pin_memory=training.dataloader_pin_memory and has_gpu,
+        dataloader_persistent_workers=training.dataloader_persistent_workers and workers > 0,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        # training_step scales by the number of ranks itself, whoever computes the loss.
+        average_tokens_across_devices=False,
+        # Every trainable tensor takes part in every step, so DDP need not search for those that don't.
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+        **_checkpointing_arguments(is_enabled=training.gradient_checkpointing),
+    )
+    # Several visible GPUs without torchrun would become DataParallel, which splits batches unasked.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def documents_per_share(config: "Config") -> int:
+    """Count the documents that one rank contributes to one optimizer step (32 x 8 = 256 by default)."""
+    return config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
+
+
+def count_steps(train_rows: int, documents_per_step: int) -> int:
+    """Count the optimizer steps of one epoch; the last one may have fewer documents."""
+    return max(1, math.ceil(train_rows / documents_per_step))
+
+
+def choose_logging_steps(steps_per_epoch: int) -> int:
+    """Choose how often to log: each step of a short epoch, about twenty times in a longer one."""
+    if steps_per_epoch < 10:
+        return 1
+    if steps_per_epoch < 50:
+        return max(1, steps_per_epoch // 20)
+    return min(200, max(5, steps_per_epoch // 20))
+
+
+def choose_eval_and_save_steps(
+    steps_per_epoch: int, *, eval_steps: int | None, save_steps: int | None
+) -> tuple[int, int]:
+    """Fill in the intervals that the config leaves open: ten evaluations an epoch, a checkpoint at each.
+
+    Where only save_steps is set, evaluation takes its largest divisor that keeps to ten an epoch.
+
+    Raises:
+        ConfigError: A checkpoint would fall between two evaluations, so the best weights could not be kept.
+    """
+    usual = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
+    if eval_steps is None and save_steps is not None:
+        eval_steps = max(step for step in range(1, usual + 1) if save_steps % step == 0)
+    chosen_eval = eval_steps or usual
+    chosen_save = save_steps or chosen_eval
+    if chosen_save % chosen_eval:
+        raise ConfigError(
+            f"training.save_steps ({chosen_save}) is not a multiple of training.eval_steps ({chosen_eval}), "
+            f"so the best checkpoint could not be kept. Set save_steps to {chosen_eval} or a multiple of it."
+        )
+    return chosen_eval, chosen_save
+
+
+def _checkpointing_arguments(*, is_enabled: bool) -> dict[str, Any]:
+    """Switch recomputation of activations on or off under the name that the installed library has for it."""
+    fields = TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    # The re-entrant kind drops all LoRA gradients unless the embeddings' output is made to require one.
+    return {name: is_enabled, f"{name}_kwargs": {"use_reentrant": False} if is_enabled else None}

@@ -1,0 +1,179 @@
+"""Whole optimizer steps as batches: which documents, in which order, cut and padded how.
+
+One item of the train loader is one rank's share of one optimizer step. Its documents are chosen by the seeded
+shuffle alone; sorting by length happens inside the step only, so the optimisation is the same as without it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from qwenkit.modeling.predictor import round_up
+from qwenkit.training.plan import TrainingPlan
+
+STEP_COLUMNS = ["row_id", "input_ids", "labels"]
+
+
+class StepSampler(Sampler[list[int]]):
+    """Draws each epoch's steps: a seeded permutation, cut into steps, dealt to the ranks like cards.
+
+    Each document comes exactly once an epoch, over all ranks. The last step of an epoch holds what is left;
+    there a rank may get fewer documents than another, or none. Nothing is repeated to fill up.
+    """
+
+    def __init__(
+        self, rows: int, *, documents_per_step: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.rows = rows
+        self.documents_per_step = documents_per_step
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation; the Trainer calls this before each epoch, resumed ones included."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.documents_per_step)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        for start in range(0, self.rows, self.documents_per_step):
+            yield order[start : start + self.documents_per_step][self.rank :: self.world_size].tolist()
+
+
+class StepDocuments:
+    """A dataset that hands out all documents of a step at once, as columns.
+
+    Row by row, the loader would turn 256 documents into Python lists of Python integers and back.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset.with_format("numpy", columns=STEP_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Any]:
+        if not indices:
+            return {name: [] for name in STEP_COLUMNS}
+        return dict(self._dataset[indices])
+
+
+class StepLoader(DataLoader):
+    """Loads whole steps, and passes the epoch on to its sampler; the Trainer looks for that method.
+
+    accelerate's preparation is left out: it would repeat documents to fill up the last step of an epoch, and
+    two ranks would train on other steps than one.
+    """
+
+    def __init__(self, dataset: Any, *, sampler: StepSampler, arguments: Any) -> None:
+        super().__init__(
+            StepDocuments(dataset),  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            collate_fn=collate_step,  # type: ignore[arg-type]
+            num_workers=arguments.dataloader_num_workers,
+            pin_memory=arguments.dataloader_pin_memory,
+            persistent_workers=arguments.dataloader_persistent_workers,
+            # The loader draws a seed per epoch, which from the global generator would disturb the dropout.
+            generator=torch.Generator().manual_seed(arguments.seed),
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the coming epoch."""
+        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+
+
+def collate_step(columns: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Sort a step's documents by length, longest first, and lay their tokens end to end.
+
+    The longest first, because memory that is too small then shows at once and later micro-batches fit into
+    the blocks that the first one left.
+
+    Args:
+        columns: row_id, input_ids (ragged) and labels of the step's documents.
+
+    Returns:
+        input_ids: int64, shape (tokens,); no padding yet.
+        lengths, labels, row_ids: int64, shape (documents,), in the same order.
+    """
+    lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    documents = [np.asarray(columns["input_ids"][index], dtype=np.int64) for index in order]
+    flat = np.concatenate(documents) if documents else np.zeros(0, dtype=np.int64)
+    return {
+        "input_ids": torch.from_numpy(flat),
+        "lengths": torch.from_numpy(lengths[order]),
+        "labels": torch.from_numpy(np.asarray(columns["labels"], dtype=np.int64)[order]),
+        "row_ids": torch.from_numpy(np.asarray(columns["row_id"], dtype=np.int64)[order]),
+    }
+
+
+def cut_step(lengths: Sequence[int], plan: TrainingPlan) -> list[slice]:
+    """Cut a step's sorted documents into micro-batches: equal parts, or as many as a token budget holds.
+
+    A document that is longer than the budget goes alone.
+
+    Args:
+        lengths: Of the documents, longest first.
+
+    Returns:
+        One slice over the documents for each micro-batch.
+    """
+    slices, start = [], 0
+    while start < len(lengths):
+        size = plan.documents_per_micro_batch
+        if plan.micro_batch_tokens is not None:
+            size = max(1, plan.micro_batch_tokens // round_up(lengths[start], plan.pad_to_multiple_of))
+        slices.append(slice(start, min(start + size, len(lengths))))
+        start = slices[-1].stop
+    return slices
+
+
+def build_micro_batch(
+    step: dict[str, torch.Tensor], lengths: Sequence[int], cut: slice, plan: TrainingPlan
+) -> dict[str, torch.Tensor]:
+    """Take some of a step's documents out, as the rows that a model wants.
+
+    Args:
+        step: From collate_step, on any device.
+        lengths: The same as step["lengths"], known to the host.
+
+    Returns:
+        input_ids: int64, shape (documents, width), padded on the right.
+        labels: int64, shape (documents,).
+    """
+    start = sum(lengths[: cut.start])
+    stop = start + sum(lengths[cut])
+    input_ids = pad_documents(
+        step["input_ids"][start:stop],
+        step["lengths"][cut],
+        width=round_up(lengths[cut.start], plan.pad_to_multiple_of),
+        pad_token_id=plan.pad_token_id,
+    )
+    return {"input_ids": input_ids, "labels": step["labels"][cut]}
+
+
+def pad_documents(
+    flat_ids: torch.Tensor, lengths: torch.Tensor, *, width: int, pad_token_id: int
+) -> torch.Tensor:
+    """Lay documents out as rows, padded on the right, without the host waiting for the device.
+
+    Args:
+        flat_ids: The documents end to end, shape (tokens,).
+        lengths: shape (documents,), on the same device.
+
+    Returns:
+        Same dtype as flat_ids, shape (documents, width).
+    """
+    is_token = torch.arange(width, device=lengths.device) < lengths[:, None]
+    padded = flat_ids.new_full((len(lengths), width), pad_token_id)
+    return padded.masked_scatter_(is_token, flat_ids)

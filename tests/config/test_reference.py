@@ -1,0 +1,121 @@
+"""The config written out: YAML that loads again, the reference, the JSON schema, the difference of two."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qwenkit.config import (
+    Config,
+    changed_settings,
+    config_json_schema,
+    config_reference,
+    config_to_yaml,
+    flatten_config,
+    load_config,
+    setting_names,
+    shipped_configs,
+)
+
+AWKWARD = [
+    "no",
+    "null",
+    "1e-4",
+    "12",
+    "2024-01-01",
+    "a: b",
+    "# c",
+    "*d",
+    "'quoted' \"twice\"",
+    "back\\slash",
+    "line\nbreak\tand\x85more\u2028",
+    "\x07\x1b[31m\u202e\ufeff",
+    "日本語 😀",
+    " space ",
+    "a,b]",
+    "~",
+    "- x",
+    ".inf",
+    "true",
+]
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_a_written_config_loads_as_the_same(tmp_path: Path, comments: bool) -> None:
+    config = Config()
+    config.model.labels = AWKWARD
+    config.wandb.notes = "".join(AWKWARD)
+    config.training.learning_rate = 1e-5
+    config.training.weight_decay = 1e-300
+    config.model.tiny.hidden_size = 64
+    config.class_weights.manual_weights = [0.1, 1 / 3]
+    path = tmp_path / "out.yaml"
+    path.write_text(config_to_yaml(config, comments=comments), encoding="utf-8")
+    assert flatten_config(load_config(path).config) == flatten_config(config)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_other_yaml_readers_see_the_same_values(name: str) -> None:
+    config = load_config(name).config
+    config.model.labels = AWKWARD
+    config.training.learning_rate = 1e-5
+    assert yaml.safe_load(config_to_yaml(config)) == config.model_dump()
+
+
+def test_comments_are_the_help_texts() -> None:
+    text = config_to_yaml(Config(), comments=True)
+    assert "  # Micro-batches summed before one optimizer step; 32 x 8 = 256 documents a step.\n" in text
+    assert max(map(len, text.splitlines())) <= 110
+    assert "#" not in config_to_yaml(Config(), comments=False)
+
+
+def test_the_reference_says_type_default_and_meaning() -> None:
+    rows = {row.name: row for row in config_reference()}
+    assert list(rows) == setting_names()
+    assert rows["training.gradient_accumulation_steps"].kind == "whole number, at least 1"
+    assert rows["training.learning_rate"].kind == "number, more than 0"
+    assert rows["training.eval_steps"].kind == "whole number | null, at least 1"
+    assert rows["quantization.bnb_4bit_quant_type"].kind == "nf4 | fp4"
+    assert rows["peft.init_lora_weights"].kind == "true | false | gaussian"
+    assert rows["model.labels"].kind == "list of text"
+    assert rows["class_weights.manual_weights"].kind == "list of number | null"
+    assert rows["wandb.enabled"].kind == "true/false"
+    assert rows["model.labels"].default == "[AI_Generated, Human_Written]"
+    assert rows["training.learning_rate"].default == "0.0001"
+    assert rows["paths.root"].runtime_only and not rows["training.seed"].runtime_only
+
+
+def test_the_json_schema_describes_every_setting() -> None:
+    schema = json.loads(json.dumps(config_json_schema()))
+    training = schema["$defs"]["Training"]
+    assert training["additionalProperties"] is False
+    assert training["properties"]["learning_rate"]["default"] == 1e-4
+    assert training["properties"]["learning_rate"]["description"].startswith("Highest learning rate")
+    described = sum(len(section["properties"]) for section in schema["$defs"].values())
+    # model.tiny is a property as well as a section.
+    assert described == len(setting_names()) + 1
+
+
+def test_changed_settings_are_named_as_short_as_they_are_clear() -> None:
+    before, after = Config(), Config()
+    after.training.num_train_epochs = 5
+    after.training.seed = 1
+    after.model.labels = ["a", "b"]
+    assert changed_settings(before, after) == [
+        "labels: [AI_Generated, Human_Written] -> [a, b]",
+        "num_train_epochs: 3.0 -> 5.0",
+        "training.seed: 42 -> 1",
+    ]
+    assert changed_settings(before, before) == []
+
+
+def test_changed_settings_compares_what_manifests_hold() -> None:
+    old = {"tokenization.max_length": 384, "model.tiny": {"seed": 1}, "gone.setting": 1}
+    new = {"tokenization.max_length": 512, "model.tiny": {"seed": 2}, "training.bf16": True}
+    assert changed_settings(old, new) == [
+        "max_length: 384 -> 512",
+        "model.tiny: {seed: 1} -> {seed: 2}",
+        "gone.setting: 1 -> (not set)",
+        "bf16: (not set) -> true",
+    ]

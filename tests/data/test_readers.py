@@ -1,0 +1,167 @@
+"""Files of every kind come in whole, and a broken one is refused with the place where it breaks."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from qwenkit.data.readers import list_data_files, read_file, read_texts, write_records
+from qwenkit.errors import DataError
+
+TRICKY = pl.DataFrame(
+    {
+        "text": ['a "quoted" word', "two\nlines", "comma, and\r\nreturn", "häß\u200blich 🙂", " padded "],
+        "label": ["A", "B", "A", "B", "A"],
+    }
+)
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def run(name: str, content: bytes | str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return run
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "ndjson", "json", "parquet"])
+def test_quotes_newlines_and_unicode_survive_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        TRICKY.write_parquet(path)
+    elif suffix in ("csv", "tsv"):
+        TRICKY.write_csv(path, separator="\t" if suffix == "tsv" else ",")
+    else:
+        TRICKY.write_ndjson(path)
+    assert read_file(path).equals(TRICKY)
+
+
+def test_json_array_is_read_like_json_lines(write) -> None:
+    path = write("rows.json", '\n [{"text": "a", "label": "A"}, {"text": 5, "label": "B"}]')
+    assert read_file(path).rows() == [("a", "A"), ("5", "B")]
+
+
+def test_csv_values_stay_as_written(write) -> None:
+    path = write("rows.csv", "text,label,id\n0012,1,007\n1e3,0,1.50\ntrue,1,\n")
+    assert read_file(path).rows() == [("0012", "1", "007"), ("1e3", "0", "1.50"), ("true", "1", None)]
+
+
+def test_number_late_in_a_json_text_column_does_not_vanish(write) -> None:
+    lines = ['{"text": "word", "label": "A"}'] * 5000 + ['{"text": 12, "label": true}']
+    frame = read_file(write("rows.jsonl", "\n".join(lines)))
+    assert frame.height == 5001
+    assert frame.row(-1) == ("12", "true")
+
+
+def test_json_types_follow_from_all_lines_and_not_from_the_first(write) -> None:
+    lines = ['{"text": 1}'] * 3000 + ['{"text": "word", "late": "x"}']
+    frame = read_file(write("rows.jsonl", "\n".join(lines)))
+    assert frame.rows()[-2:] == [("1", None), ("word", "x")]
+
+
+def test_quote_inside_a_bare_csv_field_is_text(write) -> None:
+    path = write("rows.csv", 'text,label\na 5" pipe,A\nsays "hi" to,B\n"x, y",A\n')
+    assert read_file(path).rows() == [('a 5" pipe', "A"), ('says "hi" to', "B"), ("x, y", "A")]
+
+
+def test_byte_order_mark_is_not_part_of_the_first_column(write) -> None:
+    assert read_file(write("rows.csv", b"\xef\xbb\xbftext,label\na,A\n")).columns == ["text", "label"]
+    assert read_file(write("rows.jsonl", b'\xef\xbb\xbf{"text": "a"}\n')).columns == ["text"]
+
+
+# file name, content, what the message must say
+BROKEN = [
+    ("rows.csv", "", "is empty (0 bytes)"),
+    ("rows.jsonl", "", "is empty (0 bytes)"),
+    ("rows.parquet", "", "is empty (0 bytes)"),
+    ("rows.csv", "text,label\n", "has a header but no rows"),
+    ("rows.jsonl", "\n\n", "cannot be read"),
+    ("rows.json", "[]", "has no rows"),
+    ("rows.csv", b"text,label\ncaf\xe9,A\n", "not UTF-8: byte 14 cannot be decoded"),
+    ("rows.csv", b"te\xe9xt,label\na,A\n", "not UTF-8: byte 2 cannot be decoded"),
+    ("rows.jsonl", b'{"text": "a"}\n{"text": "caf\xe9"}\n', "not UTF-8: byte 27 cannot be decoded"),
+    ("rows.csv", "text,label\na,A\n".encode("utf-16"), "is UTF-16, not UTF-8"),
+    ("rows.csv", "text,label\na,A\nb,c,B\n", "line 3: 3 fields, but the header names 2"),
+    ("rows.csv", 'text,label\n"a,A\nb,B\n', "not valid CSV near line 3"),
+    ("rows.csv", 'text,label\n"a" tail,A\n', "not valid CSV near line 2"),
+    ("rows.jsonl", '{"text": "a"}\n{"text": "b",\n{"text": "c"}\n', "line 2 is not a JSON object"),
+    ("rows.jsonl", '{"text": "a"}\n\n{"text": "b", "la', "line 3 is not a JSON object"),
+    ("rows.jsonl", '{"text": "a"}\n5\n', "line 2 is not a JSON object (found int)"),
+    ("rows.jsonl", '{"text": "a", "n": NaN}\n', "line 1 is not a JSON object (NaN is not JSON)"),
+    ("rows.json", '[{"text": "a"}, {"text"', "cannot be read"),
+    ("rows.parquet", "PAR1 this is no Parquet", "no whole Parquet file"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN, ids=[f"{n}-{m[:30]}" for n, _, m in BROKEN])
+def test_broken_file_is_refused_with_the_place(write, name: str, content: bytes | str, message: str) -> None:
+    path = write(name, content)
+    with pytest.raises(DataError) as raised:
+        read_file(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_truncated_parquet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    TRICKY.write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="no whole Parquet file"):
+        read_file(path)
+
+
+def test_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.csv does not exist"):
+        read_file(tmp_path / "gone.csv")
+
+
+def test_bad_byte_is_found_beyond_the_first_chunk(write) -> None:
+    # A character of two bytes lies across the border of the first chunk, which ends after 2^20 bytes.
+    good = b"text,label\n" + b"x" * ((1 << 20) - 12) + "ä".encode()
+    path = write("rows.csv", good + b"\xff,A\n")
+    with pytest.raises(DataError, match=f"byte {len(good):,} "):
+        read_file(path)
+
+
+def test_folder_lists_one_kind_of_data_and_skips_what_is_hidden(write, tmp_path: Path) -> None:
+    for name in ("b/2.csv", "a.csv", ".cache/x.csv", "notes.txt", "labels.json"):
+        write(name, "text,label\na,A\n")
+    assert [p.relative_to(tmp_path).as_posix() for p in list_data_files(tmp_path)] == ["a.csv", "b/2.csv"]
+
+
+def test_folder_with_two_kinds_is_refused(write, tmp_path: Path) -> None:
+    write("a.csv", "x")
+    write("a.parquet", "x")
+    with pytest.raises(DataError, match=r"\.csv and \.parquet"):
+        list_data_files(tmp_path)
+
+
+def test_folder_without_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no data files"):
+        list_data_files(tmp_path)
+
+
+def test_texts_to_predict_come_from_lines_and_from_columns(write) -> None:
+    assert read_texts(write("a.txt", "one\r\n\ntwo \n"), text_column="text") == ["one", "two "]
+    assert read_texts(write("a.csv", "body,label\none,A\n"), text_column="body") == ["one"]
+    with pytest.raises(DataError, match='text column "text" is not in'):
+        read_texts(write("a.csv", "body\none\n"), text_column="text")
+    with pytest.raises(DataError, match="1 rows without a text, the first is row 1"):
+        read_texts(write("a.jsonl", '{"text": "x"}\n{"text": null}\n'), text_column="text")
+    with pytest.raises(DataError, match="byte 3 cannot"):
+        read_texts(write("a.txt", b"abc\xff"), text_column="text")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_records_are_written_in_the_kind_that_the_suffix_names(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out.{suffix}"
+    write_records(path, [{"text": 'a, "b"\nc', "label": "A"}])
+    assert read_file(path).rows() == [('a, "b"\nc', "A")]
+
+
+def test_records_are_not_written_to_an_unknown_kind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must end in \.csv"):
+        write_records(tmp_path / "out.xlsx", [{"text": "a"}])

@@ -1,0 +1,290 @@
+"""The report: whole, self-contained, and deaf to whatever the data says."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from qwenkit.evaluation.evaluate import compare_before_after
+from qwenkit.evaluation.plots import DARK_COLOURS, SERIES
+from qwenkit.evaluation.report import ReportContext, list_tiles, render_report
+from qwenkit.evaluation.sections import MAX_SLICES, SECTIONS
+from qwenkit.evaluation.verdict import write_verdict
+from qwenkit.text.probes import PROBES
+
+VOID_TAGS = {"meta", "img", "source", "br", "link", "input", "hr"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</style><script>alert(1)</script>",
+    "\x1b[31mred\x1b[0m",
+    "\u202egnirts desrever\u202c",
+    "שלום עולם",
+    "{{ 7 * 7 }}{% for x in y %}",
+    "$x^2$ _hidden",
+    "&lt;b&gt; &amp;",
+    "x" * 1_000_000,
+    "\x00\r\n\t",
+    "",
+]
+
+
+class Page(HTMLParser):
+    """A page as a list of tags; refuses one that is closed out of order or not at all."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.open, self.text, self.declarations = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def handle_decl(self, declaration):
+        self.declarations.append(declaration)
+
+    def find(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def decode(uri):
+    prefix = "data:image/svg+xml;base64,"
+    assert uri.startswith(prefix)
+    return base64.b64decode(uri.removeprefix(prefix)).decode()
+
+
+@pytest.fixture
+def full_context(make_evaluation):
+    after = make_evaluation(120, skill=2.0)
+    worse = {"auroc": 0.61, "balanced_accuracy": 0.6}
+    log = [{"step": step, "loss": 0.7 - step / 100, "grad_norm": 1.0} for step in range(1, 30)]
+    log += [
+        {"step": step, "eval_loss": 0.6, "eval_balanced_accuracy": 0.7, "eval_auroc": 0.8}
+        for step in (10, 20)
+    ]
+    return ReportContext(
+        title="qwen3-tiny-demo",
+        subtitle="after training, test split",
+        evaluation=after,
+        comparison=compare_before_after(make_evaluation(40, skill=0.0, seed=3), after),
+        baselines=dict.fromkeys(PROBES, after.metrics | worse),
+        baseline_train_rows=50_000,
+        training_log=log,
+        slice_columns=["domain_name", "not a column"],
+        provenance={"Fingerprints": {"train": "sha256:abc"}, "Settings": {f"a.b{n}": n for n in range(40)}},
+        notes=["What this cannot prove."],
+    )
+
+
+def test_a_full_report_has_every_section_once(full_context):
+    page = Page(render_report(full_context))
+    anchors = [attributes["id"] for attributes in page.find("section") if "id" in attributes]
+    assert anchors == [
+        "before-and-after",
+        "baselines",
+        "ranking",
+        "decisions",
+        "slices",
+        "training",
+        "provenance",
+    ]
+    assert len(anchors) == len(SECTIONS)
+    assert [attributes["href"] for attributes in page.find("a")] == [f"#{anchor}" for anchor in anchors]
+    text = " ".join(page.text)
+    for part in (
+        "qwen3-tiny-demo",
+        "sha256:abc",
+        "Word TF-IDF",
+        "news",
+        "What this cannot prove.",
+        "After (all 120)",
+    ):
+        assert part in text
+    assert "20,000 rows drawn from the 50,000 of the train split" in text
+    assert page.declarations == ["doctype html"]
+
+
+def test_a_report_of_nothing_but_an_evaluation_is_whole(make_evaluation):
+    page = Page(render_report(ReportContext(title="x", evaluation=make_evaluation())))
+    assert [attributes.get("id") for attributes in page.find("section")] == [None, "ranking", "decisions"]
+
+
+def test_a_report_on_one_class_and_one_on_four_are_whole(make_evaluation):
+    one = make_evaluation(1)
+    page = Page(render_report(ReportContext(title="x", evaluation=one)))
+    assert not page.find("img")
+    assert "Not every class has rows here" in " ".join(page.text)
+    four = make_evaluation(80, labels=["a", "b", "c", "d"], skill=3.0)
+    page = Page(render_report(ReportContext(title="x", evaluation=four, slice_columns=["domain_name"])))
+    assert "picks the right one of 4 classes" in " ".join(page.text)
+    assert {"a", "b", "c", "d"} <= set(page.text)
+
+
+def test_nothing_is_loaded_and_nothing_can_run(full_context):
+    html = render_report(full_context)
+    page = Page(html)
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & {tag for tag, _ in page.tags}
+    assert not [
+        name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"
+    ]
+    assert not re.findall(r"https?:|//[a-z]", re.sub(r"data:image/svg\+xml;base64,[\w+/=]+", "", html))
+    policy = next(meta["content"] for meta in page.find("meta") if "http-equiv" in meta)
+    style = re.search(r"<style>(.*?)</style>", html, flags=re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_every_figure_has_an_alt_text_and_a_dark_twin_without_addresses(full_context):
+    page = Page(render_report(full_context))
+    assert len(page.find("img")) == len(page.find("source")) == 4
+    for image, dark in zip(page.find("img"), page.find("source"), strict=True):
+        assert len(image["alt"]) > 20
+        assert int(image["width"]) > int(image["height"]) > 100
+        light_svg, dark_svg = decode(image["src"]), decode(dark["srcset"])
+        assert light_svg != dark_svg
+        assert not [colour for colour in DARK_COLOURS if colour in dark_svg]
+        for svg in (light_svg, dark_svg):
+            ElementTree.fromstring(svg)
+            assert set(re.findall(r"https?://[^\"]*", svg)) <= {
+                "http://www.w3.org/2000/svg",  # names of the format, never fetched
+                "http://www.w3.org/1999/xlink",
+            }
+            assert "<script" not in svg
+
+
+def test_the_figures_colours_are_the_legends(full_context):
+    css = re.search(r"<style>(.*?)</style>", render_report(full_context), flags=re.S).group(1)
+    light, dark = css.split("@media (prefers-color-scheme: dark)")
+    for index, colour in enumerate(SERIES):
+        assert f"--series-{index}: {colour};" in light
+        assert f"--series-{index}: {DARK_COLOURS[colour]};" in dark
+
+
+def test_the_same_numbers_give_the_same_bytes(full_context):
+    assert render_report(full_context) == render_report(full_context)
+
+
+@pytest.fixture
+def report_full_of(make_evaluation):
+    """Render a report in which a text stands wherever one can come from outside."""
+
+    def render(text):
+        labels = [f"{text}1", f"{text}2"]
+        evaluation = make_evaluation(30, labels=labels, **{f"{text}column": [text[:100]] * 30})
+        context = ReportContext(
+            title=text or "x",
+            subtitle=text or "x",
+            evaluation=evaluation,
+            comparison=compare_before_after(evaluation, evaluation),
+            baselines={"words": evaluation.metrics},
+            training_log=[{"step": text, "loss": text}, {"step": 1, "loss": 0.5, text: text}, {"step": 2}],
+            slice_columns=[f"{text}column", "domain_name"],
+            provenance={text: {text: text}, "Settings": {"nested": {"a": [text]}}},
+            notes=[text],
+        )
+        return render_report(context)
+
+    return render
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text_wherever_it_comes_from(hostile, report_full_of):
+    html = report_full_of(hostile)
+
+    def structure(page):
+        return [(tag, sorted(attributes)) for tag, attributes in page.tags]
+
+    assert structure(Page(html)) == structure(Page(report_full_of("harmless")))
+    assert not set(html) & {"\x00", "\x1b", "\r", "\t", "\u202e", "\u202c"}
+    assert len(html) < 200_000
+
+
+def test_names_in_right_to_left_scripts_do_not_turn_the_sentence_around(make_evaluation):
+    evaluation = make_evaluation(labels=["שלום", "Human"])
+    assert (
+        "\u2068שלום\u2069 from Human" in write_verdict(ReportContext(title="x", evaluation=evaluation)).result
+    )
+
+
+def test_values_that_are_not_finite_are_left_out_of_the_training_curve(make_evaluation):
+    log = [
+        {"step": 1, "loss": None},
+        {"step": 2, "loss": float("nan")},
+        {"loss": 1.0},
+        {"step": 3, "eval_loss": True},
+    ]
+    html = render_report(ReportContext(title="x", evaluation=make_evaluation(), training_log=log))
+    assert 'id="training"' not in html
+    log.append({"step": 4, "loss": 0.25})
+    html = render_report(ReportContext(title="x", evaluation=make_evaluation(), training_log=log))
+    assert "Training loss from 0.250 to 0.250 over 4 steps." in html
+
+
+def test_many_slices_are_cut_and_said_to_be(make_evaluation):
+    sources = [f"source {row % 40}" for row in range(200)]
+    html = render_report(
+        ReportContext(title="x", evaluation=make_evaluation(200, source=sources), slice_columns=["source"])
+    )
+    assert f"the {MAX_SLICES} largest; 15 smaller ones are in predictions.parquet" in html
+    assert html.count("<bdi>source ") == MAX_SLICES
+
+
+@pytest.mark.parametrize(
+    ("baseline_auroc", "tone", "said"),
+    [
+        (0.70, "good", "It beats the best simple baseline, Word TF-IDF (AUROC 0.700), by 0.100."),
+        (0.795, "level", "It is level with the best simple baseline, Word TF-IDF (AUROC 0.795)"),
+        (0.90, "bad", "A simple baseline beats it by 0.100: Word TF-IDF (AUROC 0.900)"),
+    ],
+)
+def test_the_verdict_says_plainly_who_wins(baseline_auroc, tone, said, make_evaluation):
+    evaluation = make_evaluation()
+    evaluation.metrics["auroc"] = 0.8
+    baselines = {
+        "majority": evaluation.metrics | {"auroc": 0.5},
+        "words": evaluation.metrics | {"auroc": baseline_auroc},
+    }
+    context = ReportContext(title="x", evaluation=evaluation, baselines=baselines)
+    verdict = write_verdict(context)
+    assert verdict.tone == tone
+    assert verdict.against_baselines.startswith(said)
+    assert f'class="verdict {tone}"' in render_report(context)
+
+
+def test_the_tiles_round_and_leave_out_the_undefined(make_evaluation):
+    metrics = make_evaluation().metrics | {"auroc": 0.12349, "tpr_at_fpr_5": 0.1667, "tpr_at_fpr_1": None}
+    tiles = {title: value for title, value, _ in list_tiles(metrics | {"balanced_accuracy": 1.0})}
+    assert tiles == {"AUROC": "0.123", "Balanced accuracy": "1.000", "TPR at FPR 5 %": "0.167"}
+
+
+def test_the_verdict_warns_where_one_percent_of_the_negatives_is_nobody(make_evaluation):
+    few = write_verdict(ReportContext(title="x", evaluation=make_evaluation(60)))
+    assert "With 30 Human_Written rows, 1 in 100 means none at all" in few.at_low_fpr
+    many = write_verdict(ReportContext(title="x", evaluation=make_evaluation(200)))
+    assert "means none at all" not in many.at_low_fpr
+
+
+def test_a_report_on_many_rows_stays_small(make_evaluation):
+    evaluation = make_evaluation(50_000, skill=1.0)
+    log = [{"step": step, "loss": float(np.exp(-step))} for step in range(20_000)]
+    html = render_report(ReportContext(title="x", evaluation=evaluation, training_log=log))
+    assert len(html) < 300_000

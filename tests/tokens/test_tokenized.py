@@ -1,0 +1,98 @@
+"""Tokenized splits on disk: equal input gives equal files, and they come back as they were."""
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from qwenkit.config.schema_model import Tokenization
+from qwenkit.console import Console
+from qwenkit.errors import ArtifactError
+from qwenkit.tokens.encoding import encode_dataset
+from qwenkit.tokens.tokenized import read_tokenized, read_tokenizer, write_tokenized
+from qwenkit.tokens.tokenizer import tokenizer_identity
+
+SETTINGS = Tokenization(max_length=8)
+
+
+def make_splits() -> dict[str, pl.DataFrame]:
+    texts = {"test": ["a", "the town"], "train": ["the river ran through the old town", "b", "c"]}
+    return {
+        name: pl.DataFrame(
+            {
+                "row_id": range(len(values)),
+                "text": values,
+                "label_id": [index % 2 for index in range(len(values))],
+            }
+        )
+        for name, values in {**texts, "validation": ["d"]}.items()
+    }
+
+
+def write(folder: Path, tokenizer: PreTrainedTokenizerFast, console: Console) -> dict[str, dict]:
+    return write_tokenized(folder, make_splits(), tokenizer=tokenizer, settings=SETTINGS, console=console)
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_splits_come_back_in_order_as_they_were_encoded(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    write(tmp_path, tokenizer, Console(quiet=True))
+    read = read_tokenized(tmp_path)
+    assert list(read) == ["train", "validation", "test"]
+    for name, rows in make_splits().items():
+        encoded = encode_dataset(rows, tokenizer=tokenizer, max_length=8, console=Console(quiet=True))
+        assert read[name].to_dict() == encoded.to_dict()
+        assert read[name].features == encoded.features
+        assert read[name].cache_files, "not memory-mapped"
+    assert tokenizer_identity(read_tokenizer(tmp_path)) == tokenizer_identity(tokenizer)
+
+
+def test_equal_input_gives_equal_files(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    write(tmp_path / "first", tokenizer, Console(quiet=True))
+    write(tmp_path / "second", tokenizer, Console(quiet=True))
+    assert hash_files(tmp_path / "first") == hash_files(tmp_path / "second")
+
+
+def test_counts_tell_the_truncated_rows_of_each_split(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    counts = write(tmp_path, tokenizer, Console(quiet=True))
+    assert {name: split["rows"] for name, split in counts.items()} == {"train": 3, "validation": 1, "test": 2}
+    assert {name: split["truncated"] for name, split in counts.items()} == {
+        "train": 1,
+        "validation": 0,
+        "test": 0,
+    }
+
+
+def test_lengths_and_histogram_are_shown_and_no_bar_of_the_library(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, tokenizer, Console())
+    out, err = capfd.readouterr()
+    assert "Lengths in tokens" in out
+    assert "over 8" in out
+    assert err == ""
+
+
+def test_folder_without_splits_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="qwenkit tokenize"):
+        read_tokenized(tmp_path)
+
+
+def test_split_with_a_damaged_file_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    write(tmp_path, tokenizer, Console(quiet=True))
+    arrow = next((tmp_path / "train").glob("*.arrow"))
+    arrow.write_bytes(arrow.read_bytes()[:40])
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_tokenized(tmp_path)

@@ -1,0 +1,120 @@
+"""Training in processes of its own: killed from outside, and spread over two ranks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qwenkit.training.checkpoints import find_resumable_checkpoint
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "training_process.py"
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TIMEOUT_SECONDS = 300
+
+
+def start(tmp_path: Path, jobs: list[dict], *, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    path = tmp_path / f"{jobs[0]['name']}.json"
+    path.write_text(json.dumps(jobs), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(SCRIPT), str(path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    return output
+
+
+def make_job(tmp_path: Path, base_folder: Path, name: str, *, run: str | None = None, **options) -> dict:
+    training = options.pop("training", {})
+    return {
+        "name": name,
+        "base_folder": str(base_folder),
+        "run_folder": str(tmp_path / (run or name)),
+        "result": str(tmp_path / f"{name}.result.json"),
+        "rows": 65,
+        "training": {"num_train_epochs": 2.0, **training},
+        **options,
+    }
+
+
+def read_result(job: dict) -> dict:
+    return json.loads(Path(job["result"]).read_text(encoding="utf-8"))
+
+
+def column(result: dict, name: str) -> list[float]:
+    return [record[name] for record in result["log"] if name in record]
+
+
+@pytest.mark.slow
+def test_sigterm_from_outside_leaves_a_resumable_checkpoint(tmp_path, base_folder):
+    job = make_job(tmp_path, base_folder, "killed", pause_seconds=0.3, training={"num_train_epochs": 50.0})
+    process = start(tmp_path, [job])
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not (metrics.is_file() and '"step": 2' in metrics.read_text(encoding="utf-8")):
+        assert process.poll() is None and time.monotonic() < deadline, finish(process)
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+    assert process.returncode == 143, output
+    assert find_resumable_checkpoint(tmp_path / "killed") is not None
+
+
+@pytest.mark.slow
+def test_sigkill_at_any_moment_leaves_nothing_that_looks_whole_and_is_not(tmp_path, base_folder):
+    """A checkpoint at each step; killed while it is busy, then resumed in a new process until it stops early."""
+    training = {"num_train_epochs": 400.0, "eval_steps": 1}
+    job = make_job(tmp_path, base_folder, "killed", training=training)
+    process = start(tmp_path, [job])
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while find_resumable_checkpoint(tmp_path / "killed") is None:
+        assert process.poll() is None and time.monotonic() < deadline, finish(process)
+        time.sleep(0.01)
+    process.kill()
+    finish(process)
+    job = make_job(tmp_path, base_folder, "resumed", run="killed", resume=True, training=training)
+    process = start(tmp_path, [job])
+    output = finish(process)
+    assert process.returncode == 0, output
+    steps = [record["step"] for record in read_result(job)["log"] if "loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+def test_two_ranks_take_the_same_steps_as_one(tmp_path, base_folder):
+    """65 documents in steps of 32: the last step of each epoch leaves one rank without any."""
+    shared = {"eval_steps": 1, "gradient_accumulation_steps": 4}
+    one = make_job(tmp_path, base_folder, "one", training={**shared, "per_device_train_batch_size": 8})
+    halves = {**shared, "per_device_train_batch_size": 4}
+    two = make_job(tmp_path, base_folder, "two", training=halves)
+    cut = make_job(tmp_path, base_folder, "cut", stop_after=2, training=halves)
+    resumed = make_job(tmp_path, base_folder, "resumed", run="cut", resume=True, training=halves)
+    processes = [
+        start(tmp_path, [one]),
+        start(tmp_path, [two, cut, resumed], launcher=tuple(TORCHRUN)),
+    ]
+    for process in processes:
+        output = finish(process)
+        assert process.returncode == 0, output
+    results = {name: read_result(job) for name, job in {"one": one, "two": two, "resumed": resumed}.items()}
+    assert (results["one"]["world_size"], results["two"]["world_size"]) == (1, 2)
+    for name in ("loss", "grad_norm", "eval_loss", "eval_balanced_accuracy"):
+        expected = column(results["one"], name)
+        assert len(expected) == 6
+        # The same sums in float32, in another order, over six steps at a learning rate of 1e-2.
+        np.testing.assert_allclose(column(results["two"], name), expected, rtol=1e-4, err_msg=name)
+        assert column(results["resumed"], name) == column(results["two"], name)
+    assert read_result(cut)["exit_code"] == 143

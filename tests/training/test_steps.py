@@ -1,0 +1,172 @@
+"""Which documents make a step, and how it is cut and padded."""
+
+import numpy as np
+import pytest
+import torch
+from accelerate import skip_first_batches
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwenkit.training.plan import TrainingPlan
+from qwenkit.training.steps import (
+    StepDocuments,
+    StepLoader,
+    StepSampler,
+    build_micro_batch,
+    collate_step,
+    cut_step,
+    pad_documents,
+)
+from qwenkit.training.validation import choose_stratified_rows
+from tests.training.tiny_training import LABELS, PAD, make_rows
+
+
+def make_plan(*, documents: int = 8, tokens: int | None = None, multiple_of: int = 8) -> TrainingPlan:
+    return TrainingPlan(
+        labels=LABELS,
+        class_weights=[1.0, 1.0],
+        pad_token_id=PAD,
+        documents_per_micro_batch=documents,
+        micro_batch_tokens=tokens,
+        eval_batch_tokens=512,
+        pad_to_multiple_of=multiple_of,
+    )
+
+
+def draw_epoch(
+    rows: int, per_step: int, *, epoch: int = 0, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    sampler = StepSampler(rows, documents_per_step=per_step, seed=42, rank=rank, world_size=world_size)
+    sampler.set_epoch(epoch)
+    steps = list(sampler)
+    assert len(steps) == len(sampler)
+    return steps
+
+
+@given(
+    rows=st.integers(1, 300),
+    per_step=st.integers(1, 64),
+    world_size=st.integers(1, 5),
+    epoch=st.integers(0, 3),
+)
+def test_each_document_comes_exactly_once_an_epoch_over_all_ranks(rows, per_step, world_size, epoch):
+    shares = [
+        draw_epoch(rows, per_step, epoch=epoch, rank=r, world_size=world_size) for r in range(world_size)
+    ]
+    assert len({len(steps) for steps in shares}) == 1
+    whole = draw_epoch(rows, per_step, epoch=epoch)
+    for step, of_ranks in zip(whole, zip(*shares, strict=True), strict=True):
+        assert sorted(index for share in of_ranks for index in share) == sorted(step)
+    assert sorted(index for step in whole for index in step) == list(range(rows))
+
+
+def test_every_step_but_the_last_is_full():
+    assert [len(step) for step in draw_epoch(70, 32)] == [32, 32, 6]
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    assert draw_epoch(50, 8) == draw_epoch(50, 8)
+    assert draw_epoch(50, 8) != draw_epoch(50, 8, epoch=1)
+    other_seed = StepSampler(50, documents_per_step=8, seed=43)
+    assert list(other_seed) != draw_epoch(50, 8)
+    # Seed and epoch must not add up, or run 43 would repeat run 42 one epoch later.
+    assert list(other_seed) != draw_epoch(50, 8, epoch=1)
+
+
+def test_collate_sorts_by_length_and_keeps_each_document_together():
+    rows = make_rows(20)
+    step = collate_step(StepDocuments(rows).__getitems__([4, 9, 2, 17]))
+    lengths = step["lengths"].tolist()
+    assert lengths == sorted(lengths, reverse=True)
+    documents = {rows[i]["row_id"]: (rows[i]["input_ids"], rows[i]["labels"]) for i in (4, 9, 2, 17)}
+    pieces = step["input_ids"].split(lengths)
+    for row_id, piece, label in zip(step["row_ids"].tolist(), pieces, step["labels"].tolist(), strict=True):
+        assert documents[row_id] == (piece.tolist(), label)
+
+
+def test_rows_of_equal_length_are_collated_too():
+    """The numpy format turns such rows into one matrix instead of a list."""
+    rows = make_rows(20).map(lambda row: {"input_ids": row["input_ids"][:3], "length": 3})
+    assert collate_step(StepDocuments(rows).__getitems__([1, 2]))["lengths"].tolist() == [3, 3]
+
+
+def test_an_empty_share_is_collated_to_empty_tensors():
+    step = collate_step(StepDocuments(make_rows(5)).__getitems__([]))
+    assert {name: tuple(tensor.shape) for name, tensor in step.items()} == {
+        "input_ids": (0,),
+        "lengths": (0,),
+        "labels": (0,),
+        "row_ids": (0,),
+    }
+    assert cut_step([], make_plan()) == []
+
+
+def test_equal_parts_are_cut_when_there_is_no_budget():
+    assert cut_step([9] * 20, make_plan(documents=8)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 64), min_size=1, max_size=80),
+    tokens=st.integers(1, 400),
+    multiple_of=st.sampled_from([1, 8]),
+)
+def test_a_token_budget_is_kept_and_covers_every_document(lengths, tokens, multiple_of):
+    lengths = sorted(lengths, reverse=True)
+    plan = make_plan(tokens=tokens, multiple_of=multiple_of)
+    cuts = cut_step(lengths, plan)
+    assert [i for cut in cuts for i in range(cut.start, cut.stop)] == list(range(len(lengths)))
+    for cut in cuts:
+        width = -(-lengths[cut.start] // multiple_of) * multiple_of
+        count = cut.stop - cut.start
+        assert count == 1 or count * width <= tokens
+
+
+def test_micro_batches_are_padded_on_the_right_to_a_multiple():
+    step = {
+        "input_ids": torch.tensor([5, 6, 7, 8, 9, 1, 2, 3, 4]),
+        "lengths": torch.tensor([5, 3, 1]),
+        "labels": torch.tensor([0, 1, 0]),
+    }
+    batch = build_micro_batch(step, [5, 3, 1], slice(1, 3), make_plan(multiple_of=4))
+    assert batch["input_ids"].tolist() == [[1, 2, 3, PAD], [4, PAD, PAD, PAD]]
+    assert batch["labels"].tolist() == [1, 0]
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12))
+def test_padding_keeps_every_token_in_place(lengths):
+    flat = torch.arange(1, sum(lengths) + 1)
+    padded = pad_documents(flat, torch.tensor(lengths), width=max(lengths), pad_token_id=0)
+    for row, piece in zip(padded, flat.split(lengths), strict=True):
+        assert row[: len(piece)].tolist() == piece.tolist()
+        assert not row[len(piece) :].any()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_skipping_batches_of_a_later_epoch_gives_the_same_steps(workers):
+    """What the Trainer does on a resume, through accelerate."""
+
+    class Arguments:
+        dataloader_num_workers = workers
+        dataloader_pin_memory = False
+        dataloader_persistent_workers = False
+        seed = 42
+
+    sampler = StepSampler(40, documents_per_step=8, seed=42)
+    loader = StepLoader(make_rows(40), sampler=sampler, arguments=Arguments())
+    loader.set_epoch(2)
+    whole = [step["row_ids"].tolist() for step in loader]
+    sampler.set_epoch(0)
+    skipping = skip_first_batches(loader, 3)
+    # The Trainer finds the sampler below accelerate's by this very path.
+    skipping.batch_sampler.batch_sampler.set_epoch(2)
+    assert [step["row_ids"].tolist() for step in skipping] == whole[3:]
+
+
+def test_a_stratified_subset_has_the_class_shares_of_the_whole():
+    label_ids = np.array([0] * 700 + [1] * 300)
+    rows = choose_stratified_rows(label_ids, size=50, seed=1)
+    assert len(set(rows.tolist())) == 50
+    assert label_ids[rows].sum() == 15
+    assert (rows == choose_stratified_rows(label_ids, size=50, seed=1)).all()
+    assert (rows != choose_stratified_rows(label_ids, size=50, seed=2)).any()
+    assert choose_stratified_rows(label_ids, size=5000, seed=1).tolist() == list(range(1000))
