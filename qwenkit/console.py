@@ -143,8 +143,9 @@ class _RichBar:
 
     def advance(self, n: float = 1, **fields: Any) -> None:
         """Move the bar."""
-        update = {"shown": _format_fields(fields)} if fields else {}
-        self._progress.update(self._task_id, advance=n, **update)
+        self._progress.advance(self._task_id, n)
+        if fields:
+            self._progress.update(self._task_id, shown=_format_fields(fields))
 
 
 class _PlainBar:

@@ -81,7 +81,7 @@ def read_labelled(
     folder: Path, split: str, *, title: str, fingerprint: str, name: str | None = None
 ) -> LabelledSet:
     """Read one split of prepared data, with the train split for baselines."""
-    from qwenkit.data.prepare import read_prepared
+    from qwenkit.data.prepared import read_prepared
 
     prepared = read_prepared(folder)
     return LabelledSet(

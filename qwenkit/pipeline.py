@@ -55,11 +55,12 @@ class QwenTrainingPipeline:
     and identified by its content; where that cannot be done, nothing made from it counts as up to date.
 
     Attributes:
-        train_dataset, val_dataset, test_dataset: datasets.Dataset with row_id, text, label, label_id and more.
-        train_tokenized, val_tokenized, test_tokenized: datasets.Dataset with row_id, input_ids, length, labels.
+        train_dataset, val_dataset, test_dataset: datasets.Dataset: row_id, text, label, label_id and more.
+        train_tokenized, val_tokenized, test_tokenized: datasets.Dataset: row_id, input_ids, length, labels.
         class_weights: One number a class, in id order.
         pre_metrics, post_metrics: Numbers on the test split before and after training.
-        callbacks: The user's own TrainerCallbacks; trainer_options: more for build_trainer (compute_loss_func, ...).
+        callbacks: The user's own TrainerCallbacks.
+        trainer_options: More for build_trainer: compute_loss_func, compute_metrics, trainer_class, optimizers.
         run_folder, trained_folder: Where this run lies, and its model once it is trained.
     """
 
@@ -81,7 +82,7 @@ class QwenTrainingPipeline:
     trainer: Any = None
     pre_metrics: dict[str, Any] | None = None
     post_metrics: dict[str, Any] | None = None
-    run_folder: Path | None = None
+    run_folder: Path = None  # type: ignore[assignment]  # setup_model() gives it
     trained_folder: Path | None = None
 
     def __init__(
@@ -107,7 +108,7 @@ class QwenTrainingPipeline:
 
         Args:
             dataset: 10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder.
-            config_path: A YAML file or the name of a shipped config; None takes ./config.yaml if there is one.
+            config_path: A YAML file or a shipped config's name; None takes ./config.yaml if there is one.
             resume_from: A checkpoint folder, or "auto" for the newest valid one.
             overrides: `section.key=value` settings, stronger than the file, weaker than the named arguments.
             force: Redo what is up to date: all stages, or those named.
@@ -269,9 +270,10 @@ class QwenTrainingPipeline:
     # ---- Train ----
 
     def setup_model(self) -> None:
-        """Load the base model with a new score head, or the trained model where this very run is finished."""
+        """Load the base model with a new score head, or the trained model where this run is finished."""
         self._require("tokenize_datasets")
         from qwenkit.modeling.base import (
+            BaseIdentity,
             choose_device,
             complete_identity,
             identify_base,
@@ -280,7 +282,8 @@ class QwenTrainingPipeline:
         )
 
         if self._has_users("model"):
-            self._base = None
+            self._base = BaseIdentity(name=self.model.name_or_path or "own model", kind="folder")
+            self._weights_dtype = "float32"
             self._choose_run({"own_model": uuid.uuid4().hex})
             return
         tokens = {"vocab_size": len(self.tokenizer), "pad_token_id": self.tokenizer.pad_token_id}
@@ -292,12 +295,13 @@ class QwenTrainingPipeline:
             self.load_trained(self.trained_folder)
             return
         device = choose_device()
+        self._weights_dtype = resolve_dtype(self.config.model.dtype, device)
         model = load_base_model(
             self._base,
             quantization=self.config.quantization,
             labels=self.labels,
             device=device,
-            dtype=resolve_dtype(self.config.model.dtype, device),
+            dtype=self._weights_dtype,
             seed=self.config.training.seed,
             **tokens,
         )
@@ -397,7 +401,7 @@ class QwenTrainingPipeline:
         if self.trained_folder is not None:
             self.console.info("up to date, skipped")
             return
-        self._loaded.validate_again()
+        self._loaded.validate_again(self.config)
         # An interrupted run of the same settings goes on by itself: bit for bit what it would have been.
         wanted = self.config.training.resume_from_checkpoint or (None if self._is_run_forced else "auto")
         checkpoint = resolve_resume(wanted, self.run_folder, warn=self.console.warn)
@@ -514,6 +518,16 @@ class QwenTrainingPipeline:
         """Close what is open (the W&B run, the lock on the run's folder); the pipeline can be run again."""
         self._resources.close()
 
+    def describe_result(self) -> dict[str, Any]:
+        """Give the result as plain values, for --json."""
+        return {
+            "dataset": self.dataset_info,
+            "run": str(self.run_folder) if self.run_folder else None,
+            "folders": dict(self._list_results()),
+            "pre_metrics": self.pre_metrics,
+            "post_metrics": self.post_metrics,
+        }
+
     @property
     def report_path(self) -> Path | None:
         """The report of the last evaluation, or None."""
@@ -571,12 +585,7 @@ class QwenTrainingPipeline:
 
         settings = self.config.dataset
         if settings.name is None:
-            settings.name = self.workspace.last_prepared()
-            if settings.name is None:
-                raise ConfigError(
-                    "no data set is named and none is prepared yet: pass --dataset, e.g. --dataset 10k."
-                )
-            self.console.info(f"data set: {settings.name} (the one prepared last)")
+            settings.name = self._recall_dataset_name()
         try:
             return resolve_source(settings.name, revision=settings.revision, config_name=settings.config_name)
         except HubError as error:
@@ -589,12 +598,13 @@ class QwenTrainingPipeline:
     def _recall_dataset_name(self) -> str:
         """Name the data set prepared last, so that it is found again."""
         folder = self.workspace.last_prepared()
-        if folder is None:
+        manifest = read_manifest(folder) if folder else None
+        if folder is None or manifest is None:
             raise ConfigError(
                 "no data set is named and none is prepared: pass --dataset, e.g. --dataset 10k."
             )
         self.console.info(f"data set: {folder.parent.name} (the one prepared last)")
-        described = read_manifest(folder).counts
+        described = manifest.counts
         return str(described["origin"] if described["kind"] in ("file", "folder") else described["name"])
 
     def _prepare_settings(self) -> dict[str, Any]:
@@ -645,7 +655,7 @@ class QwenTrainingPipeline:
         return self._books.plan(TOKENIZE, folder, config=self.config, identity=identity)
 
     def _choose_run(self, base: Mapping[str, Any]) -> None:
-        """Settle what would be trained and the folder for it; a finished run of the same kind is taken as it is."""
+        """Settle what would be trained and where; a finished run of the same kind is taken as it is."""
         settings = self.config.training
         identity = {
             **base,
@@ -681,7 +691,7 @@ class QwenTrainingPipeline:
             module_names=list_layers(self.model),
             machine=describe_machine(),
         )
-        self._loaded.require(problems)
+        self._loaded.require(problems, self.config)
 
     def _make_bundle(self) -> "Bundle":
         """Describe the model in hand, for qwenkit.json."""
@@ -700,6 +710,7 @@ class QwenTrainingPipeline:
             max_length=tokenization.max_length,
             quantization=record_quantization(self.config.quantization),
             dtype="bfloat16" if self.trainer.args.bf16 else "float32",
+            weights_dtype=self._weights_dtype,
             tokenizer=TokenizerFlags(truncation=tokenization.truncation),
         )
 
@@ -712,7 +723,7 @@ class QwenTrainingPipeline:
         write_bundle(folder, bundle)
 
     def _publish_trained(self, plan: StagePlan) -> None:
-        """Write trained/: the model, and its predictions on all of validation, to choose thresholds from."""
+        """Write trained/: the model, and its predictions on all of validation for choosing thresholds."""
         import numpy as np
 
         from qwenkit.evaluation.evaluate import evaluate_split
@@ -771,6 +782,19 @@ class QwenTrainingPipeline:
         rows = find_own_split(saved, self.workspace, "test")
         return rows if self._saved is not None else replace(rows, tokenized=self.test_tokenized)
 
+    def _encode_for_parity(self, validation: LabelledSet) -> list[list[int]]:
+        from qwenkit.export.parity import choose_rows
+        from qwenkit.tokens.encoding import encode_texts
+
+        chosen = validation.frame[choose_rows(validation.frame.height, self.config.export.parity_rows)]
+        bundle = self._make_bundle()
+        return encode_texts(
+            chosen["text"].to_list(),
+            tokenizer=self.tokenizer,
+            max_length=bundle.max_length,
+            truncation=bundle.tokenizer.truncation,
+        )
+
     def _plan_evaluation(
         self, folder: Path, rows: LabelledSet, *, saved: SavedModel | None = None
     ) -> StagePlan:
@@ -799,10 +823,4 @@ class QwenTrainingPipeline:
     def _list_results(self) -> list[list[str]]:
         """Name what the steps made and where it lies, as rows of a table."""
         plans = self._books.plans.values()
-        made = [[plan.stage.name, str(plan.folder)] for plan in plans if plan.folder.exists()]
-        report = (
-            self._books.plans[EVALUATE.name].folder / "report.html"
-            if EVALUATE.name in self._books.plans
-            else None
-        )
-        return [*made, ["report", str(report)]] if report and report.exists() else made
+        return [[plan.stage.name, str(plan.folder)] for plan in plans if plan.folder.exists()]

@@ -111,7 +111,7 @@ def _candidate_names(name: str, *, is_explicit: bool) -> Iterator[str]:
 
 
 def _differences(folder: Path, plan: StagePlan) -> list[str]:
-    """Say how the run in `folder` differs from the planned one; empty where it is the same or there is none."""
+    """Say how the run in `folder` differs from the planned one; empty where it is the same, or none."""
     if not folder.exists() or not any(folder.iterdir()):
         return []
     if not (folder / SUMMARY_NAME).exists():

@@ -128,7 +128,7 @@ def start_wandb(
         return wandb.init(mode=mode, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
     except (wandb.Error, OSError) as error:
         console.warn(f"Weights & Biases cannot be reached ({error}); this run is recorded offline.")
-        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
+        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)
 
 
 def _plain_number(value: Any) -> Any:

@@ -18,10 +18,19 @@ import pytest
 from qwenkit.pipeline import QwenTrainingPipeline
 
 WORDS = {
-    "AI_Generated": "delve tapestry moreover robust landscape leverage seamless holistic pivotal realm".split(),
-    "Human_Written": "dog rain bus laughed kitchen mud brother yelled Tuesday sandwich".split(),
+    "AI_Generated": [
+        "delve",
+        "tapestry",
+        "moreover",
+        "robust",
+        "landscape",
+        "leverage",
+        "seamless",
+        "pivotal",
+    ],
+    "Human_Written": ["dog", "rain", "bus", "laughed", "kitchen", "mud", "brother", "sandwich"],
 }
-COMMON = "the a of and to in was it that with for on as at by from".split()
+COMMON = ["the", "a", "of", "and", "to", "in", "was", "it", "that", "with", "for", "on", "as", "at"]
 TINY_SETTINGS = (
     "model.name=tiny",
     "model.tiny.hidden_size=32",

@@ -89,7 +89,13 @@ def test_a_broken_manifest_is_an_error_not_a_traceback(tmp_path: Path, content: 
 
 def test_fingerprint_depends_on_each_part_and_on_no_order() -> None:
     def make(**changes: object) -> str:
-        facts = {"stage": "s", "revision": 1, "settings": {"a": 1, "b": 2}, "inputs": {"p": "f"}, "identity": {"r": "x"}}
+        facts = {
+            "stage": "s",
+            "revision": 1,
+            "settings": {"a": 1, "b": 2},
+            "inputs": {"p": "f"},
+            "identity": {"r": "x"},
+        }
         return artifacts.fingerprint(**{**facts, **changes})  # type: ignore[arg-type]
 
     assert make() == make(settings={"b": 2, "a": 1})
@@ -106,7 +112,10 @@ def test_staleness_is_explained_by_the_setting(tmp_path: Path) -> None:
         identity={"tokenizer": "t"},
     )
     reasons = artifacts.explain_staleness(
-        manifest, settings={"tokenization.max_length": 512}, inputs={"prepare": "b"}, identity={"tokenizer": "t"}
+        manifest,
+        settings={"tokenization.max_length": 512},
+        inputs={"prepare": "b"},
+        identity={"tokenizer": "t"},
     )
     assert reasons == ["max_length: 384 -> 512", "prepare was remade"]
 
@@ -135,7 +144,8 @@ from pathlib import Path
 from qwenkit import artifacts
 def die(*args): os.kill(os.getpid(), signal.SIGKILL)
 if {moment!r} != "writing": setattr(artifacts, {moment!r}, die)
-with artifacts.publish(Path(sys.argv[1]), stage="s", fingerprint="f", settings={{}}, inputs={{}}, identity={{}}) as staging:
+facts = dict(stage="s", fingerprint="f", settings={{}}, inputs={{}}, identity={{}})
+with artifacts.publish(Path(sys.argv[1]), **facts) as staging:
     (staging.folder / "data.txt").write_text("x")
     if {moment!r} == "writing": die()
 """

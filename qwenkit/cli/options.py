@@ -112,7 +112,7 @@ ModelArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="[MODEL]",
-        help="A run, its trained/ or a checkpoint folder, an export, any classifier. Default: the newest run.",
+        help="A run, its trained/ or a checkpoint, an export, any classifier. Default: the newest run.",
         show_default=False,
     ),
 ]

@@ -149,7 +149,7 @@ def run(
 ) -> None:
     """All stages: prepare, tokenize, train, evaluate, export.
 
-    Example: qwenkit run --dataset 1M --epochs 5 --batch-size 16 --learning-rate 2e-4 --lora-rank 32 --no-wandb
+    Example: qwenkit run --dataset 1M --epochs 5 --learning-rate 2e-4 --lora-rank 32 --no-wandb
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
         pipeline = _open(

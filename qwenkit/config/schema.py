@@ -81,9 +81,9 @@ class Export(Section):
     parity_rows: int = Field(256, ge=1)
     """Validation rows on which an export is compared with the trained model."""
     max_logit_difference: float = Field(0.1, ge=0)
-    """Largest difference of a logit that still counts as the same model."""
-    max_label_flips: float = Field(0.0, ge=0, le=1)
-    """Largest share of those rows whose predicted class may change."""
+    """Largest difference of a row's logits, in units of their spread over all rows where that is above 1."""
+    max_label_flips: float = Field(0.01, ge=0, le=1)
+    """Largest share of those rows that may differ by more than that, or change their predicted class."""
 
 
 class Paths(Section):

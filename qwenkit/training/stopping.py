@@ -29,6 +29,10 @@ class EarlyStopping(EarlyStoppingCallback):
             control.should_training_stop = True
 
 
+class EvaluationStopped(Exception):
+    """A stop was requested between two batches of an evaluation."""
+
+
 class StopRequest:
     """Remembers Ctrl-C or SIGTERM until the running step is complete; a second signal acts at once."""
 
@@ -48,6 +52,15 @@ class StopRequest:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def check_between_batches(self, rows: int, tokens: int) -> None:
+        """Leave a running evaluation; it may take longer than the time that SIGTERM leaves before SIGKILL.
+
+        Raises:
+            EvaluationStopped: A signal came.
+        """
+        if self.signal_number:
+            raise EvaluationStopped
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number

@@ -27,7 +27,13 @@ from qwenkit.training.loss import WeightedCrossEntropy
 from qwenkit.training.plan import TrainingPlan
 from qwenkit.training.progress import LogAtCheckpoints, ProgressReporter, TokenMeter
 from qwenkit.training.steps import StepLoader, StepSampler, build_micro_batch, cut_step
-from qwenkit.training.stopping import DivergenceGuard, StopOnRequest, StopRequest, raise_interrupted
+from qwenkit.training.stopping import (
+    DivergenceGuard,
+    EvaluationStopped,
+    StopOnRequest,
+    StopRequest,
+    raise_interrupted,
+)
 from qwenkit.training.validation import measure, predict_dataset
 
 
@@ -57,6 +63,7 @@ class QwenTrainer(Trainer):
         self.run_folder = Path(self.args.output_dir)
         self._stop_request = StopRequest()
         self._divergence = DivergenceGuard(run_folder=self.run_folder)
+        self._is_evaluation_due = False
         # Last in line, so that they see what the other callbacks ask for.
         self.add_callback(LogAtCheckpoints)
         self.add_callback(self._divergence)
@@ -202,15 +209,10 @@ class QwenTrainer(Trainer):
         """
         self._divergence.check()
         dataset: Any = dataloader.dataset
-        logits = predict_dataset(
-            self.model,
-            dataset,
-            self.plan,
-            # The precision of the steps, also before the first of them.
-            dtype="bfloat16" if self.args.bf16 else None,
-            rank=self.args.process_index,
-            world_size=self.args.world_size,
-        )
+        # Several ranks have to stop together, so they wait for the end of an evaluation.
+        may_stop = self.is_in_train and self.args.world_size == 1
+        on_batch = self._stop_request.check_between_batches if may_stop else None
+        logits = predict_dataset(self.model, dataset, self.plan, self.args, on_batch=on_batch)
         label_ids = np.asarray(dataset["labels"], dtype=np.int64)
         metrics = measure(logits, label_ids, self.plan)
         if self.compute_metrics is not None:
@@ -219,6 +221,19 @@ class QwenTrainer(Trainer):
         return EvalLoopOutput(
             predictions=logits, label_ids=label_ids, metrics=numbers, num_samples=len(label_ids)
         )
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Evaluate between two steps; a stop request saves at once and leaves the evaluation to the resumed run."""
+        try:
+            metrics = super()._evaluate(*args, **kwargs)
+        except EvaluationStopped:
+            self._is_evaluation_due = True
+            self._save_checkpoint(self.model, None)
+            raise_interrupted(self._stop_request, self.run_folder, step=self.state.global_step)
+        if self._is_evaluation_due:
+            self._is_evaluation_due = False
+            self._determine_best_metric(metrics, None)
+        return metrics
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Save whenever there is a new best, so that it can be loaded at the end whatever save_steps is."""
@@ -237,12 +252,13 @@ class QwenTrainer(Trainer):
             DivergedError: A loss or gradient was not finite.
             Interrupted: Ctrl-C or SIGTERM came; a checkpoint was written.
         """
-        resume, step = None, 0
+        resume, counts = None, {"step": 0}
         if resume_from_checkpoint is not None:
             resume = str(resume_from_checkpoint)
-            step = int(check_resume(Path(resume), self.plan.record).counts["step"])
+            counts = check_resume(Path(resume), self.plan.record).counts
+        self._is_evaluation_due = self.args.eval_on_start = counts.get("is_evaluation_due", False)
         if self.args.should_save:
-            set_aside_later_checkpoints(self.run_folder, step)
+            set_aside_later_checkpoints(self.run_folder, counts["step"])
         try:
             with self._stop_request.listening():
                 output = super().train(resume_from_checkpoint=resume, **kwargs)
@@ -264,7 +280,7 @@ class QwenTrainer(Trainer):
                 target,
                 record=self.plan.record,
                 seed=self.args.seed,
-                counts={"step": self.state.global_step, "epoch": self.state.epoch},
+                counts=self._count_progress(),
                 is_main=self.args.should_save,
                 world_size=self.args.world_size,
             ) as folder:
@@ -277,6 +293,10 @@ class QwenTrainer(Trainer):
             if self.args.should_save:
                 best = self.state.best_model_checkpoint
                 rotate_checkpoints(self.run_folder, limit=self.plan.save_total_limit, best=best)
+
+    def _count_progress(self) -> dict[str, Any]:
+        counts = {"step": self.state.global_step, "epoch": self.state.epoch}
+        return counts | ({"is_evaluation_due": True} if self._is_evaluation_due else {})
 
     def _write_state(self, folder: Path) -> None:
         callbacks = [*self.callback_handler.callbacks, self.control]

@@ -1,8 +1,10 @@
 """Scoring the validation rows during training: which of them, and their logits over all ranks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from transformers import TrainingArguments
 
 from qwenkit.metrics import compute_metrics
 from qwenkit.modeling.predictor import predict_logits
@@ -10,16 +12,23 @@ from qwenkit.training.plan import TrainingPlan
 
 
 def predict_dataset(
-    model: Any, dataset: Any, plan: TrainingPlan, *, dtype: str | None, rank: int = 0, world_size: int = 1
+    model: Any,
+    dataset: Any,
+    plan: TrainingPlan,
+    arguments: TrainingArguments,
+    *,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Compute the logits of a tokenized dataset; each rank takes every world_size-th row.
 
     Args:
-        dtype: As in predict_logits.
+        arguments: Tell the precision and the rank.
+        on_batch: Called with the rows and tokens of each batch that is done.
 
     Returns:
         float32, shape (rows, classes), in row order and the same on all ranks.
     """
+    rank, world_size = arguments.process_index, arguments.world_size
     share = dataset if world_size == 1 else dataset.select(range(rank, len(dataset), world_size))
     logits = predict_logits(
         model,
@@ -27,7 +36,9 @@ def predict_dataset(
         pad_token_id=plan.pad_token_id,
         batch_tokens=plan.eval_batch_tokens,
         pad_to_multiple_of=plan.pad_to_multiple_of,
-        dtype=dtype,
+        # The precision of the steps, also before the first of them.
+        dtype="bfloat16" if arguments.bf16 else None,
+        on_batch=on_batch,
     )
     if world_size == 1:
         return logits

@@ -75,7 +75,7 @@ def test_sigterm_from_outside_leaves_a_resumable_checkpoint(tmp_path, base_folde
 
 @pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_nothing_that_looks_whole_and_is_not(tmp_path, base_folder):
-    """A checkpoint at each step; killed while it is busy, then resumed in a new process until it stops early."""
+    """A checkpoint at each step; killed while it is busy, then resumed until it stops early."""
     training = {"num_train_epochs": 400.0, "eval_steps": 1}
     job = make_job(tmp_path, base_folder, "killed", training=training)
     process = start(tmp_path, [job])

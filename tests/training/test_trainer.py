@@ -299,7 +299,7 @@ def test_weights_that_broke_are_not_saved_even_between_two_checks(base_folder, m
 
 
 def test_best_weights_are_loaded_at_the_end(make_trainer):
-    config = make_config(num_train_epochs=3.0, learning_rate=0.05)
+    config = make_config(num_train_epochs=3.0, learning_rate=0.05, eval_steps=1)
     trainer = make_trainer(config=config)
     trainer.train()
     scores = logged(trainer, "eval_balanced_accuracy")
