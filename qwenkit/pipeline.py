@@ -60,7 +60,7 @@ class QwenTrainingPipeline:
         class_weights: One number a class, in id order.
         pre_metrics, post_metrics: Numbers on the test split before and after training.
         callbacks: The user's own TrainerCallbacks.
-        trainer_options: More for build_trainer: compute_loss_func, compute_metrics, trainer_class, optimizers.
+        trainer_options: More for build_trainer: compute_loss_func, compute_metrics, trainer_class, ...
         run_folder, trained_folder: Where this run lies, and its model once it is trained.
     """
 
@@ -381,6 +381,7 @@ class QwenTrainingPipeline:
             title=f"{len(sampled):,} test rows",
             frame=self._prepared.splits["test"],
             tokenized=self.test_tokenized.select(sampled),
+            identity={"sampled_rows": len(sampled), "sampled_with_seed": settings.seed},
         )
         plan = self._plan_evaluation(self.run_folder / EVALUATE.folder / BEFORE, rows)
         self.console.header("evaluate before training", str(plan.folder))
@@ -425,7 +426,9 @@ class QwenTrainingPipeline:
         self.console.header("model", f"{self._saved.folder}{'' if path else ' (the newest run)'}")
         loaded = load_model(self._saved.folder)
         self._bundle = loaded.bundle
-        self.run_folder, self.trained_folder = self._saved.run, self._saved.folder
+        self.trained_folder = self._saved.folder
+        if self._saved.run is not None:
+            self.run_folder = self._saved.run
         self._put("model", loaded.model)
         self._put("tokenizer", loaded.tokenizer)
         self._put_labels(loaded.bundle.labels, self.class_weights)
@@ -762,7 +765,7 @@ class QwenTrainingPipeline:
         self.console.success(f"wrote {plan.folder}")
 
     def _find_rows(self, saved: SavedModel, data: str | Path | None) -> LabelledSet:
-        """Choose what a saved model is scored on: a file, the data set of --dataset, or its own test split."""
+        """Choose what a saved model is scored on: a file, the set of --dataset, or its own test split."""
         if data is not None:
             settings = self.config.model.model_copy(update={"labels": list(self.labels)})
             return read_file(data, model_settings=settings, console=self.console)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qwenkit.modeling.bundle import Bundle
 
 DEMO_NOTE = (
-    "This is the demo: its machine text comes from small generators of our own and its model is tiny and random. "
+    "This is the demo: its machine text comes from small generators of ours, its model is tiny and random. "
     "Its scores show that the pipeline works, not how well texts of real language models are detected."
 )
 

@@ -109,11 +109,9 @@ TRAIN = Stage(
 EVALUATE = Stage(
     name="evaluate",
     folder="evaluated",
-    settings=(
-        "evaluation.pre_training_eval_samples",
-        "evaluation.seed",
-        "evaluation.save_predictions",
-    ),
+    settings=("evaluation.save_predictions",),
+    # They choose the rows of the evaluation before training, and only there decide anything.
+    resolved=("evaluation.pre_training_eval_samples", "evaluation.seed"),
     upstream=("prepare", "train"),
 )
 

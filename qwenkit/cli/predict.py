@@ -66,23 +66,25 @@ def predict(
 def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> tuple[Path, list[str]]:
     """Tell the model folder from the texts; without a folder the newest run is taken and named."""
     from qwenkit.runs import Workspace
+    from qwenkit.saved import find_model
 
+    workspace = Workspace(root)
     if arguments and Path(arguments[0]).is_dir():
-        return Path(arguments[0]), arguments[1:]
+        return find_model(Path(arguments[0]), workspace).folder, arguments[1:]
     if arguments and "/" in arguments[0] and not any(char.isspace() for char in arguments[0]):
         raise ConfigError(
             f"{safe_text(arguments[0], limit=120)} is no folder; a model folder comes first, then texts."
         )
-    run = Workspace(root).newest_run()
-    console.info(f"model: {run} (the newest run)")
-    return run, arguments
+    folder = find_model(None, workspace).folder
+    console.info(f"model: {folder} (the newest run)")
+    return folder, arguments
 
 
 def _to_record(text: str, predictions: "Predictions", row: int) -> dict[str, Any]:
     probabilities = predictions.probabilities[row].tolist()
     return {
         "text": text,
-        "label": predictions.labels[predictions.label_ids[row]],
+        "label": predictions.labels[int(predictions.label_ids[row])],
         "probabilities": dict(zip(predictions.labels, probabilities, strict=True)),
     }
 

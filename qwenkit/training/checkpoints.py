@@ -4,10 +4,12 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from transformers.trainer_callback import ExportableState
 
 from qwenkit.artifacts import MANIFEST_NAME, Manifest, explain_changes, publish, verify
 from qwenkit.errors import ArtifactError
@@ -215,8 +217,18 @@ def save_weights(model: Any, folder: Path, *, state_dict: dict[str, Any] | None 
         model.save_pretrained(folder, state_dict=state_dict)
 
 
-def export_callback_states(callbacks: Iterable[Any]) -> dict[str, Any]:
-    """Collect what callbacks (early stopping's patience) want to find again on a resume, by class name."""
-    from transformers.trainer_callback import ExportableState
-
-    return {type(each).__name__: each.state() for each in callbacks if isinstance(each, ExportableState)}
+def write_checkpoint(trainer: Any, folder: Path, *, write_extra: Callable[[Path], None] | None) -> None:
+    """Write all that a resume needs by the Trainer's own methods and names; each rank writes its part."""
+    trainer.save_model(str(folder), _internal_call=True)
+    trainer._save_optimizer_and_scheduler(str(folder))
+    trainer._save_scaler(str(folder))
+    trainer._save_rng_state(str(folder))
+    if not trainer.args.should_save:
+        return
+    # What callbacks (early stopping's patience) want to find again on a resume.
+    callbacks = [*trainer.callback_handler.callbacks, trainer.control]
+    states = {type(each).__name__: each.state() for each in callbacks if isinstance(each, ExportableState)}
+    trainer.state.stateful_callbacks = states
+    trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    if write_extra is not None:
+        write_extra(folder)

@@ -42,6 +42,7 @@ class StopRequest:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the two signals over; threads other than the main one cannot, and leave them alone."""
+        self.signal_number = 0
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -22,7 +22,13 @@ TIMEOUT_SECONDS = 300
 def start(tmp_path: Path, jobs: list[dict], *, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
     path = tmp_path / f"{jobs[0]['name']}.json"
     path.write_text(json.dumps(jobs), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    search_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": search_path,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     return subprocess.Popen(
         [sys.executable, *launcher, str(SCRIPT), str(path)],
         env=environment,

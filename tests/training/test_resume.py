@@ -51,14 +51,12 @@ def assert_same_weights(found, expected):
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-@pytest.mark.parametrize(
-    ("step", "where"), [(4, "in the middle of an epoch"), (3, "at the edge of an epoch")]
-)
+@pytest.mark.parametrize(("step", "eval_steps"), [(4, 3), (3, 3), (4, 1)])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    base_folder, make_trainer, quantization, step, where
+    base_folder, make_trainer, quantization, step, eval_steps
 ):
-    """Dropout on, two epochs of three steps, an evaluation at each."""
-    config = make_config(num_train_epochs=2.0, eval_steps=1)
+    """Dropout on, two epochs of three steps: cut in the middle, at the edge, and before an evaluation."""
+    config = make_config(num_train_epochs=2.0, eval_steps=eval_steps)
 
     def build(run, **options):
         model = load_lora(base_folder, quantization=quantization, dropout=0.2)
@@ -120,6 +118,19 @@ def test_a_signal_leaves_a_resumable_checkpoint_and_its_exit_code(make_trainer, 
     assert signal.getsignal(number) is before
 
 
+def test_an_interrupted_trainer_can_evaluate_and_go_on(make_trainer):
+    """As in a notebook, where Ctrl-C leaves the objects in place."""
+    config = make_config(num_train_epochs=2.0)
+    whole = make_trainer(run="whole", config=config)
+    whole.train()
+    trainer = make_trainer(run="cut", config=config, callbacks=[RaiseSignal(2, signal.SIGINT)])
+    with pytest.raises(Interrupted):
+        trainer.train()
+    assert "eval_loss" in trainer.evaluate()
+    trainer.train(trainer.run_folder / "checkpoint-2")
+    assert_same_weights(weights_of(trainer.model), weights_of(whole.model))
+
+
 def test_a_second_signal_acts_at_once(make_trainer):
     class Impatient(TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, **kwargs):
@@ -128,6 +139,22 @@ def test_a_second_signal_acts_at_once(make_trainer):
 
     with pytest.raises(KeyboardInterrupt):
         make_trainer(callbacks=[Impatient()]).train()
+
+
+def test_a_signal_before_an_evaluation_does_not_wait_for_its_end(make_trainer):
+    """The time between SIGTERM and SIGKILL is short; the resumed run makes the evaluation up."""
+    config = make_config(num_train_epochs=2.0, eval_steps=3)
+    whole = make_trainer(run="whole", config=config)
+    whole.train()
+    cut = make_trainer(run="cut", config=config, callbacks=[RaiseSignal(6)])
+    with pytest.raises(Interrupted, match="checkpoint-6 is complete"):
+        cut.train()
+    assert len(logged(cut, "eval_loss")) == 1
+    resumed = make_trainer(run="cut", config=config)
+    resumed.train(find_resumable_checkpoint(resumed.run_folder))
+    assert numbers_of(resumed) == numbers_of(whole)
+    assert resumed.state.best_global_step == whole.state.best_global_step
+    assert_same_weights(weights_of(resumed.model), weights_of(whole.model))
 
 
 def test_a_signal_during_the_last_steps_evaluation_is_not_lost(make_trainer):

@@ -1,0 +1,137 @@
+"""The Trainer's loop over whole optimizer steps: loading them, cutting them, dividing their loss once."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer
+
+from qwenkit.training.loss import WeightedCrossEntropy
+from qwenkit.training.plan import TrainingPlan
+from qwenkit.training.progress import TokenMeter
+from qwenkit.training.steps import StepLoader, StepSampler, build_micro_batch, cut_step
+from qwenkit.training.stopping import DivergenceGuard
+
+
+class StepTrainer(Trainer):
+    """Trains on whole optimizer steps; one item of its loader is one rank's share of one step.
+
+    To change the loss, pass a `compute_loss_func` or override `compute_loss`, with the library's signatures.
+    They see one micro-batch (input_ids, labels) and return its part of the step's loss: a sum divided by
+    `num_items_in_batch`, which is the sum of class weights over the whole step and all ranks (the number of
+    documents where classes weigh the same). A subclass whose loss is a mean over the micro-batch instead sets
+    `loss_is_scaled_for_ga = False`; it is then weighted by the micro-batch's share of the step.
+    """
+
+    loss_is_scaled_for_ga: bool | None = None
+
+    def __init__(
+        self, *args: Any, plan: TrainingPlan, meter: TokenMeter | None = None, **kwargs: Any
+    ) -> None:
+        self.plan = plan
+        self.meter = meter or TokenMeter()
+        self._class_weights = torch.tensor(plan.class_weights, dtype=torch.float32)
+        kwargs.setdefault("compute_loss_func", WeightedCrossEntropy(plan.class_weights))
+        super().__init__(*args, **kwargs)
+        # Its forward swallows num_items_in_batch without using it.
+        self.model_accepts_loss_kwargs = False
+        self.remove_callback(PrinterCallback)
+        self._divergence = DivergenceGuard(run_folder=Path(self.args.output_dir))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """One item is this rank's share of one optimizer step."""
+        sampler = StepSampler(
+            len(self.train_dataset),
+            documents_per_step=self.args.per_device_train_batch_size * self.args.world_size,
+            seed=self.args.seed,
+            rank=self.args.process_index,
+            world_size=self.args.world_size,
+        )
+        return StepLoader(self.train_dataset, sampler=sampler, arguments=self.args)
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | None]:
+        """Fetch the next step and the divisor of its loss: the sum of class weights over all ranks."""
+        samples = [step for _, step in zip(range(num_batches), epoch_iterator, strict=False)]
+        if not samples:
+            return samples, None
+        divisor = (
+            torch.stack([self._class_weights[step["labels"]].sum() for step in samples]).sum().to(device)
+        )
+        if self.args.world_size > 1:
+            divisor = self.accelerator.gather(divisor).sum()
+        return samples, divisor
+
+    def training_step(
+        self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run a whole step: cut it, accumulate gradients over the micro-batches, synchronise ranks once.
+
+        Returns:
+            This rank's part of the step's loss, times the number of ranks; its mean over ranks is the loss.
+        """
+        model.train()
+        if callable(getattr(self.optimizer, "train", None)):
+            self.optimizer.train()
+        lengths = inputs["lengths"].tolist()
+        cuts = cut_step(lengths, self.plan)
+        losses = torch.stack(self._run_micro_batches(model, inputs, lengths, cuts, num_items_in_batch))
+        self.meter.count_step(sum(lengths) * self.args.world_size)
+        row_ids = [inputs["row_ids"][cut] for cut in cuts]
+        self._divergence.record_losses(self.state.global_step + 1, losses, row_ids)
+        return losses.sum()
+
+    def _run_micro_batches(
+        self, model: Any, inputs: dict[str, torch.Tensor], lengths: list[int], cuts: list[slice], divisor: Any
+    ) -> list[torch.Tensor]:
+        """Forward and backward of each; returns their parts of the step's loss, detached."""
+        if not cuts:
+            return [self._run_empty_share(model)]
+        step = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in inputs.items()}
+        losses = []
+        for cut in cuts:
+            # No mask: attention is causal and padding is on the right, so no token ever sees it.
+            micro_batch = build_micro_batch(step, lengths, cut, self.plan)
+            with nullcontext() if cut is cuts[-1] else self.accelerator.no_sync(model):
+                losses.append(self._run_micro_batch(model, micro_batch, divisor))
+        return losses
+
+    def _run_micro_batch(
+        self, model: Any, micro_batch: dict[str, torch.Tensor], divisor: Any
+    ) -> torch.Tensor:
+        labels = micro_batch["labels"]
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, {**micro_batch, "use_cache": False}, num_items_in_batch=divisor)
+        if self.loss_is_scaled_for_ga is False:
+            loss = loss * self._class_weights.to(labels.device)[labels].sum() / divisor
+        # Ranks average their gradients, while the divisor is already that of all of them.
+        loss = loss * self.args.world_size
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _run_empty_share(self, model: Any) -> torch.Tensor:
+        """Take part in the ranks' synchronisation without a document; the gradient is exactly zero."""
+        any_token = int(self.plan.pad_token_id == 0)
+        input_ids = torch.tensor([[any_token]], device=self.args.device)
+        loss = model(input_ids=input_ids, use_cache=False).logits.float().sum() * 0.0
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Let the guard see each gradient norm."""
+        grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self._divergence.record_grad_norm(grad_norm)
+        return grad_norm
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Count nothing: the library's formula is for full training and walks all weights each step."""
+        return 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the speed to each log of a loss."""
+        if "loss" in logs:
+            logs["tokens_per_second"] = round(self.meter.read(), 1)
+        super().log(logs, start_time)

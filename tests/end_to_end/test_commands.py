@@ -1,0 +1,141 @@
+"""The commands as a user types them, on a finished toy run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from qwenkit.artifacts import read_manifest, verify
+from qwenkit.cli.app import app
+from qwenkit.pipeline import QwenTrainingPipeline
+
+HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn")
+
+
+def call(*arguments: object, code: int = 0) -> str:
+    """Run a command in this process and give what it printed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def root_of(pipeline: QwenTrainingPipeline) -> Path:
+    return Path(pipeline.config.paths.root)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom qwenkit.cli.app import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == "[]"
+
+
+def test_a_run_leaves_every_artifact_whole(finished: QwenTrainingPipeline) -> None:
+    run = finished.run_folder
+    folders = ["trained", "evaluated/before", "evaluated/after", "exported/merged", "exported/adapter"]
+    for folder in folders:
+        verify(run / folder, deep=True)
+    assert (run / "evaluated/after/report.html").exists()
+    assert (run / "config.yaml").exists()
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"step", "loss", "grad_norm", "learning_rate", "tokens_per_second"} <= set(records[0])
+    assert any("eval_balanced_accuracy" in record for record in records)
+
+
+def test_training_learns_the_toy_task(finished: QwenTrainingPipeline) -> None:
+    assert finished.post_metrics["auroc"] > 0.9
+    assert finished.post_metrics["auroc"] > finished.pre_metrics["auroc"]
+    assert finished.post_metrics["rows"] == 32
+
+
+def test_rows_add_up_in_the_manifest(finished: QwenTrainingPipeline) -> None:
+    counts = read_manifest(root_of(finished) / "datasets/toy/prepared").counts
+    account = counts["splits"]["all"]
+    assert account["in"] == account["kept"] + sum(account["dropped"].values()) == 320
+    assert sum(counts["written"].values()) == account["kept"]
+
+
+def test_status_finds_all_up_to_date_and_then_the_damage(finished: QwenTrainingPipeline) -> None:
+    states = json.loads(call("status", "--root", root_of(finished), "--json"))
+    assert {state["state"] for state in states} == {"up to date"}
+    damaged = finished.run_folder / "exported/adapter/README.md"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content + b"x")
+    try:
+        call("status", "--root", root_of(finished), code=3)
+    finally:
+        damaged.write_bytes(content)
+
+
+def test_predict_prints_a_line_a_text(finished: QwenTrainingPipeline) -> None:
+    printed = call("predict", finished.run_folder, "the dog in the mud", "delve into the tapestry", "--json")
+    records = [json.loads(line) for line in printed.splitlines()]
+    assert [record["text"] for record in records] == ["the dog in the mud", "delve into the tapestry"]
+    for record in records:
+        assert sum(record["probabilities"].values()) == pytest.approx(1)
+        assert record["label"] == max(record["probabilities"], key=record["probabilities"].get)
+
+
+def test_an_export_predicts_what_the_trained_model_predicts(
+    finished: QwenTrainingPipeline, tmp_path: Path, toy_csv: Path
+) -> None:
+    tables = []
+    for folder in (finished.run_folder, finished.run_folder / "exported/merged"):
+        out = tmp_path / f"{folder.name}.parquet"
+        call("predict", folder, "--input", toy_csv, "--output", out)
+        tables.append(pl.read_parquet(out))
+    first, second = (table["probability_AI_Generated"].to_numpy() for table in tables)
+    # The merged weights are the dequantized base: logits of this toy differ by less than 0.1.
+    assert np.abs(first - second).max() < 0.05
+
+
+def test_evaluating_again_is_skipped_and_a_file_gets_its_own_folder(
+    finished: QwenTrainingPipeline, toy_csv: Path
+) -> None:
+    assert "up to date, skipped" in call("evaluate", finished.run_folder, "--root", root_of(finished))
+    call("evaluate", finished.run_folder, "--data", toy_csv, "--root", root_of(finished))
+    metrics = json.loads((finished.run_folder / "evaluated/toy/metrics.json").read_text())
+    assert metrics["rows"] == 320
+
+
+def test_a_wrong_column_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("body,label\nhello,AI_Generated\n")
+    printed = call("prepare", "--dataset", path, "--root", tmp_path / "output", code=2)
+    assert 'text column "text" is not in the data' in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("train", "--dataset", "nowhere.csv"), 2),
+        (("train", "--set", "training.learnig_rate=1"), 2),
+        (("evaluate", "no-such-folder"), 3),
+        (("predict", "no/such/folder", "text"), 2),
+        (("export",), 3),
+    ],
+)
+def test_errors_have_their_exit_codes(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    printed = call(*arguments, "--root", tmp_path, code=code)
+    assert "error:" in printed
+    assert "Traceback" not in printed
+
+
+def test_config_commands_show_check_and_start_a_config(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    call("config", "init", path)
+    assert "is valid" in call("config", "validate", "--config", path)
+    assert "Qwen/Qwen3-0.6B" in call("config", "show", "--config", path)
+    assert json.loads(call("config", "schema"))["properties"]
+    call("config", "init", path, code=4)

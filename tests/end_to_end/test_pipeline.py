@@ -1,0 +1,60 @@
+"""The class: steps one by one, changes in between, names for other settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwenkit import QwenTrainingPipeline
+from qwenkit.console import Console
+from tests.conftest import TINY_SETTINGS
+
+
+def make(dataset: Path, root: Path, **more: Any) -> QwenTrainingPipeline:
+    return QwenTrainingPipeline(
+        str(dataset), root=root, overrides=TINY_SETTINGS, console=Console(quiet=True), **more
+    )
+
+
+def test_an_alias_names_its_hub_id_without_the_network() -> None:
+    pipeline = QwenTrainingPipeline(dataset="10k", epochs=1)
+    pipeline.load_config()
+    assert pipeline.dataset_name == "codefactory4791/raid_aligned_10k"
+    pipeline.config["training"]["num_train_epochs"] = 10
+    pipeline.load_config()
+    assert pipeline.config.training.num_train_epochs == 10
+
+
+def test_a_late_step_runs_what_it_lacks(
+    toy_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = make(toy_csv, tmp_path, max_steps=2)
+    pipeline.load_config()
+    pipeline.load_datasets()
+    try:
+        pipeline.train()
+    finally:
+        pipeline.cleanup()
+    assert (tmp_path / "tiny-toy/trained/manifest.json").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_with_other_settings_takes_the_next_name(toy_csv: Path, tmp_path: Path) -> None:
+    for steps in (2, 3):
+        pipeline = make(toy_csv, tmp_path, max_steps=steps)
+        pipeline.load_config()
+        try:
+            pipeline.train()
+        finally:
+            pipeline.cleanup()
+    assert pipeline.run_folder.name == "tiny-toy-2"
+
+
+def test_rows_that_a_user_puts_in_are_used_and_kept_apart(toy_csv: Path, tmp_path: Path) -> None:
+    pipeline = make(toy_csv, tmp_path)
+    pipeline.load_config()
+    pipeline.load_datasets()
+    pipeline.train_dataset = pipeline.train_dataset.select(range(50))
+    pipeline.create_label_mappings()
+    assert sum(pipeline._prepared.labels.counts["train"].values()) == 50
+    assert not (tmp_path / "datasets/toy/prepared").exists()

@@ -1,0 +1,55 @@
+"""The stages as data: every setting belongs to one of them, or says that it decides nothing."""
+
+import ast
+from pathlib import Path
+
+from qwenkit.config import Config, flatten_config, runtime_only_settings
+from qwenkit.stages import STAGES
+
+PACKAGE = Path(__file__).parents[1] / "qwenkit"
+
+
+def test_every_setting_is_in_a_fingerprint_resolved_or_runtime_only() -> None:
+    for name in flatten_config(Config()):
+        is_read = any(stage.reads(name) for stage in STAGES)
+        is_resolved = any(name in stage.resolved for stage in STAGES)
+        is_runtime_only = name in runtime_only_settings()
+        assert (is_read or is_resolved) + is_runtime_only == 1, name
+
+
+def test_stages_name_only_settings_that_exist() -> None:
+    names = set(flatten_config(Config()))
+    for stage in STAGES:
+        assert set(stage.resolved) <= names
+        for pattern in stage.settings:
+            assert any(stage.reads(name) for name in names if name.startswith(pattern.rstrip("*"))), pattern
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Name the parts of qwenkit that a module imports, inside functions too, but not for types alone."""
+    parts: set[str] = set()
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in typing_only and node.module:
+            words = node.module.split(".")
+            if words[0] == "qwenkit" and len(words) > 1:
+                parts.add(words[1])
+    return parts
+
+
+def test_imports_run_one_way() -> None:
+    bottom = {"artifacts", "config", "console", "errors", "hub", "hub_causes", "runs", "saved", "stages"}
+    middle = bottom | {"metrics", "text", "tracking"}
+    models = middle | {"tokens", "modeling"}
+    allowed = {"text": middle, "tokens": models, "modeling": models}
+    allowed |= dict.fromkeys(("data", "training", "evaluation", "export"), models)
+    for part, may_import in allowed.items():
+        for path in sorted((PACKAGE / part).rglob("*.py")):
+            wrong = imported_parts(path) - may_import - {part}
+            assert not wrong, f"{path.relative_to(PACKAGE)} imports {sorted(wrong)}"
