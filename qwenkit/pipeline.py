@@ -455,7 +455,7 @@ class QwenTrainingPipeline:
                 plan,
                 rows,
                 title=f"{saved.title} on {rows.title}",
-                before=before if before and before.exists() else None,
+                before=before if before and (before / "predictions.parquet").is_file() else None,
                 run=saved.run,
             )
         self._put("post_metrics", read_json(plan.folder / "metrics.json"))
