@@ -75,10 +75,11 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 def test_collate_sorts_by_length_and_keeps_each_document_together():
     rows = make_rows(20)
-    step = collate_step(StepDocuments(rows).__getitems__([4, 9, 2, 17]))
+    chosen = list(range(19, 2, -1))
+    step = collate_step(StepDocuments(rows).__getitems__(chosen))
     lengths = step["lengths"].tolist()
     assert lengths == sorted(lengths, reverse=True)
-    documents = {rows[i]["row_id"]: (rows[i]["input_ids"], rows[i]["labels"]) for i in (4, 9, 2, 17)}
+    documents = {rows[i]["row_id"]: (rows[i]["input_ids"], rows[i]["labels"]) for i in chosen}
     pieces = step["input_ids"].split(lengths)
     for row_id, piece, label in zip(step["row_ids"].tolist(), pieces, step["labels"].tolist(), strict=True):
         assert documents[row_id] == (piece.tolist(), label)

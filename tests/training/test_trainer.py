@@ -101,16 +101,18 @@ def test_training_learns_what_there_is_to_learn(make_trainer):
     assert trainer.evaluate()["eval_balanced_accuracy"] > 0.75
 
 
-def test_no_attention_mask_is_passed_and_no_cache_is_kept(make_trainer):
+def test_the_model_gets_no_mask_no_cache_and_nothing_that_it_ignores(base_folder, make_trainer):
     seen = []
+    model = load_lora(base_folder)
 
-    class Watching(QwenTrainer):
-        def compute_loss(self, model, inputs, **kwargs):
-            seen.append({name: value for name, value in inputs.items() if name != "input_ids"})
-            return super().compute_loss(model, inputs, **kwargs)
+    def watch(module, args, kwargs):
+        if module.training:
+            seen.append(kwargs)
 
-    make_trainer(trainer_class=Watching).train()
-    assert all(set(inputs) == {"labels", "use_cache"} and inputs["use_cache"] is False for inputs in seen)
+    model.register_forward_pre_hook(watch, with_kwargs=True)
+    make_trainer(model=model).train()
+    assert seen
+    assert all(set(kwargs) == {"input_ids", "use_cache"} and kwargs["use_cache"] is False for kwargs in seen)
 
 
 # ---- A user's own parts ----
