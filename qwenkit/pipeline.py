@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.active_run import open_run
 from qwenkit.artifacts import read_json, read_manifest, replace_file
-from qwenkit.bookkeeping import Bookkeeper, identify_rows, recall_source, refuse_other_origin
 from qwenkit.config import Config, config_to_yaml, load_config
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError, HubError
-from qwenkit.labelled import LabelledSet, find_own_split, read_file, read_labelled
 from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
-from qwenkit.scoring import publish_evaluation, score_documents
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
-from qwenkit.summaries import show_prepared
+from qwenkit.steps.active_run import open_run
+from qwenkit.steps.bookkeeping import Bookkeeper, identify_rows, recall_source, refuse_other_origin
+from qwenkit.steps.labelled import LabelledSet, find_own_split, read_file, read_labelled
+from qwenkit.steps.scoring import publish_evaluation, score_documents
+from qwenkit.steps.summaries import show_prepared
 from qwenkit.tracking import choose_wandb_mode
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.active_run import read_training_log
 from qwenkit.artifacts import package_versions
 from qwenkit.config import Config
 from qwenkit.console import Console
-from qwenkit.labelled import LabelledSet
 from qwenkit.stages import PREPARE, TRAIN, StagePlan
+from qwenkit.steps.active_run import read_training_log
+from qwenkit.steps.labelled import LabelledSet
 
 if TYPE_CHECKING:
     import numpy as np
