@@ -13,7 +13,7 @@ from typing import Any
 
 from qwenkit.artifacts import Manifest, explain_staleness, read_json, read_manifest, replace_file
 from qwenkit.errors import ArtifactError, BusyError
-from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN, StagePlan
+from qwenkit.stages import PREPARE, TOKENIZE, TRAIN, StagePlan
 
 SUMMARY_NAME = "summary.json"
 
@@ -37,14 +37,6 @@ class Workspace:
     def tokenized(self, dataset: str, key: str) -> Path:
         """Return a tokenized folder; its key names tokenizer and length, so several lie side by side."""
         return self.root / "datasets" / dataset / TOKENIZE.folder / key
-
-    def evaluation(self, run: Path, name: str) -> Path:
-        """Return the folder of one evaluation of a run."""
-        return run / EVALUATE.folder / name
-
-    def export(self, run: Path, format_name: str) -> Path:
-        """Return the folder of one export of a run."""
-        return run / EXPORT.folder / format_name
 
     def last_prepared(self) -> Path | None:
         """Find the data set prepared last, or None."""

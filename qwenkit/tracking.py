@@ -6,7 +6,7 @@ switches it off with one warning.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class Tracker:
     def log(self, record: Mapping[str, Any], *, step: int) -> None:
         """Record one logged step."""
         self._log.append({"step": step, **record})
-        self._tell_wandb("log", dict(record), step=step)
+        if self._wandb_run is not None:
+            self._tell_wandb(self._wandb_run.log, dict(record), step=step)
 
     def restart_from(self, step: int) -> None:
         """Forget what was logged after the step that training resumes from."""
@@ -67,20 +68,24 @@ class Tracker:
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Put final figures on the W&B run's summary."""
         if self._wandb_run is not None:
-            self._wandb_run.summary.update(dict(values))
+            self._tell_wandb(self._wandb_run.summary.update, dict(values))
+
+    def upload_model(self, folder: Path, *, name: str) -> None:
+        """Upload a model folder as an artifact of the W&B run."""
+        if self._wandb_run is not None:
+            self._tell_wandb(self._wandb_run.log_model, path=str(folder), name=name)
 
     def finish(self, *, exit_code: int = 0) -> None:
         """Close the W&B run; safe to call twice."""
-        self._tell_wandb("finish", exit_code=exit_code)
+        if self._wandb_run is not None:
+            self._tell_wandb(self._wandb_run.finish, exit_code=exit_code)
         self._wandb_run = None
 
-    def _tell_wandb(self, call: str, *args: Any, **kwargs: Any) -> None:
-        if self._wandb_run is None:
-            return
+    def _tell_wandb(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         import wandb
 
         try:
-            getattr(self._wandb_run, call)(*args, **kwargs)
+            call(*args, **kwargs)
         except (wandb.Error, OSError) as error:
             self._wandb_run = None
             self._console.warn(f"Weights & Biases failed and is off for the rest of this run: {error}")

@@ -225,7 +225,7 @@ def evaluate(
         )
         pipeline.load_config()
         pipeline.load_trained(model)
-        pipeline.run_post_evaluation(data=data or dataset, out=out)
+        pipeline.run_post_evaluation(data=data, out=out)
         _finish(console, pipeline, "evaluate")
 
 

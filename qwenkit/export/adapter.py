@@ -7,7 +7,9 @@ import numpy as np
 
 from qwenkit.errors import ConfigError
 from qwenkit.export.parity import score_calibrated
+from qwenkit.modeling.base import OWN_FOLDER
 from qwenkit.modeling.bundle import Bundle, LoadedClassifier, load_model, save_model
+from qwenkit.modeling.own import link_own
 
 
 class AdapterFormat:
@@ -29,6 +31,8 @@ class AdapterFormat:
                 f"{trained_folder} was fine-tuned whole and has no adapter: export it with `--format merged`."
             )
         save_model(folder, model=trained.model, tokenizer=trained.tokenizer, bundle=trained.bundle)
+        if trained.bundle.base_model.kind == "own":
+            link_own(trained_folder / OWN_FOLDER, folder)
         return trained.bundle
 
     def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:

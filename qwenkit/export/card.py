@@ -101,7 +101,8 @@ def is_detector(bundle: Bundle) -> bool:
 
 def _describe_model(bundle: Bundle, library: str) -> str:
     base = bundle.base_model
-    pinned = {"hub": f"revision `{base.revision}`", "folder": f"sha256 `{base.sha256}`"}.get(
+    sha256 = f"sha256 `{base.sha256}`"
+    pinned = {"hub": f"revision `{base.revision}`", "folder": sha256, "own": sha256}.get(
         base.kind, "random, seeded"
     )
     classes = ", ".join(f"{index} = {_plain(label)}" for index, label in enumerate(bundle.labels))
@@ -136,10 +137,11 @@ def _describe_data(training: Mapping[str, Any]) -> str:
 
 
 def _describe_results(bundle: Bundle) -> str:
+    measured = bundle.metrics.get("validation", {})
     shown = {
-        title: f"{bundle.metrics[name]:.4f}"
+        title: f"{measured[name]:.4f}"
         for name, title in SHOWN_METRICS.items()
-        if isinstance(bundle.metrics.get(name), int | float)
+        if isinstance(measured.get(name), int | float)
     }
     return _table("Results on validation", ("metric", "value"), shown)
 

@@ -68,6 +68,7 @@ def merge(trained: LoadedClassifier, trained_folder: Path, *, base: str) -> Any:
     device = next(trained.model.parameters()).device
     original = trained.bundle.model_copy(update={"quantization": QuantizationRecord()})
     source = trained.bundle if base == "dequantized" else original
-    plain = dequantize(load_adapter_base(source, vocab_size=len(trained.tokenizer), device=device))
+    vocab_size = len(trained.tokenizer)
+    plain = dequantize(load_adapter_base(source, trained_folder, vocab_size=vocab_size, device=device))
     # Merging into the quantized layers would round the sum to 4 bits again, and lose most of the adapter.
     return attach_saved_adapter(plain, trained_folder).merge_and_unload(safe_merge=True)

@@ -158,6 +158,8 @@ def attach_saved_adapter(base: Any, folder: Path) -> Any:
         config = PeftConfig.from_pretrained(folder)
         tensors = load_file(folder / ADAPTER_WEIGHTS)
         config.inference_mode = False
+        # Which base it is was settled by its identity; PEFT would warn of another spelling.
+        config.base_model_name_or_path = None
         model = attach_adapter(base, config)
     _check_tensors(folder, tensors, get_peft_model_state_dict(model, save_embedding_layers=False))
     set_peft_model_state_dict(model, tensors)

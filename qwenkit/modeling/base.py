@@ -28,6 +28,9 @@ from qwenkit.modeling.quantization import (
 from qwenkit.modeling.tiny import build_tiny, hash_weights
 
 TINY_NAME = "tiny"
+OWN_NAME = "own"
+# Where a model folder holds the user's own weights.
+OWN_FOLDER = "base"
 HEAD_WEIGHT = f"{HEAD_NAME}.weight"
 # Embedding tables of the family are padded to such a multiple, which matrix kernels like.
 VOCAB_MULTIPLE = 64
@@ -51,12 +54,12 @@ class ModelSettings(Protocol):
 
 
 class BaseIdentity(BaseModel):
-    """Which base model it is: a commit of the hub, the hash of a folder, or the settings of a tiny one."""
+    """Which base it is: a commit of the hub, the hash of a folder or of a user's own, or tiny settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    kind: Literal["hub", "folder", "tiny"]
+    kind: Literal["hub", "folder", "tiny", "own"]
     revision: str | None = None
     sha256: str | None = None
     tiny: dict[str, int] | None = None
@@ -109,6 +112,7 @@ def load_base_model(
     dtype: str,
     seed: int,
     max_length: int | None = None,
+    beside: Path | None = None,
 ) -> Any:
     """Load the stock Qwen3ForSequenceClassification over a pinned base, its score head new and float32.
 
@@ -120,6 +124,7 @@ def load_base_model(
         dtype: "bfloat16" or "float32", for the weights that are not quantized.
         seed: Draws the head.
         max_length: Longest document that will come; None does not check it.
+        beside: Folder that holds the weights of a user's own base, in OWN_FOLDER.
 
     Raises:
         ConfigError: Not a causal decoder, already quantized, with fewer embeddings than token ids, or made
@@ -133,9 +138,9 @@ def load_base_model(
 
     quantization_config = build_bitsandbytes_config(quantization)
     placement = {"device_map": {"": device}, "quantization_config": quantization_config}
-    with _locate(identity) as (source, options), quiet_transformers():
+    with _locate(identity, beside) as (source, options), quiet_transformers():
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        _check_base_config(config, identity, vocab_size, max_length)
+        check_base_config(config, identity, vocab_size, max_length)
         describe_classes(config, labels, pad_token_id)
         model, loading = load_classifier_class(
             source,
@@ -152,7 +157,8 @@ def load_base_model(
         model.to(device)
     # PEFT compares and saves this name; a tiny base came from a temporary folder.
     model.name_or_path = model.config.name_or_path = identity.name
-    _renew_head(model, seed)
+    if identity.kind != "own":
+        _renew_head(model, seed)
     return model
 
 
@@ -177,7 +183,7 @@ def resolve_dtype(dtype: str, device: Any) -> str:
 
 
 @contextmanager
-def _locate(identity: BaseIdentity) -> Iterator[tuple[str, dict[str, Any]]]:
+def _locate(identity: BaseIdentity, beside: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give where a base is loaded from, and translate the errors of that place."""
     if identity.kind == "hub":
         with hub_errors(identity.name, repo_type="model"):
@@ -191,6 +197,14 @@ def _locate(identity: BaseIdentity) -> Iterator[tuple[str, dict[str, Any]]]:
             )
         with folder_errors(folder):
             yield str(folder), {}
+    elif identity.kind == "own":
+        if beside is None or not (beside / OWN_FOLDER).is_dir():
+            raise ArtifactError(
+                f"the base model under {beside or 'this adapter'} was a user's own and is not in its "
+                f"{OWN_FOLDER}/ folder: copy the whole folder that qwenkit wrote."
+            )
+        with folder_errors(beside / OWN_FOLDER):
+            yield str(beside / OWN_FOLDER), {}
     else:
         # bitsandbytes quantizes while it reads weights from disk, so a tiny base passes through a folder too.
         with TemporaryDirectory(prefix="qwenkit-tiny-") as folder_name:
@@ -204,6 +218,19 @@ def _locate(identity: BaseIdentity) -> Iterator[tuple[str, dict[str, Any]]]:
             with quiet_transformers():
                 model.save_pretrained(folder_name)
             yield folder_name, {}
+
+
+def hash_own(config: Any, weights: dict[str, Any]) -> str:
+    """Hash a user's own model: what its config says and every tensor."""
+    import hashlib
+    import json
+
+    described = {name: value for name, value in config.to_dict().items() if not name.startswith("_")}
+    # Where it was loaded from and by which version decides nothing.
+    for name in ("transformers_version", "name_or_path"):
+        described.pop(name, None)
+    canonical = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(f"{canonical}\0{hash_weights(weights)}".encode()).hexdigest()
 
 
 def _hash_folder(folder: Path) -> str:
@@ -223,7 +250,16 @@ def _hash_folder(folder: Path) -> str:
     return hash_tree(folder, ["config.json", "*.safetensors"])
 
 
-def _check_base_config(config: Any, identity: BaseIdentity, vocab_size: int, max_length: int | None) -> None:
+def check_base_config(config: Any, identity: BaseIdentity, vocab_size: int, max_length: int | None) -> None:
+    """Refuse a base that cannot become a classifier here.
+
+    Args:
+        vocab_size: Number of ids that the tokenizer can make.
+        max_length: Longest document that will come; None does not check it.
+
+    Raises:
+        ConfigError: Not a causal decoder, already quantized, or too small for the tokens or the documents.
+    """
     if not is_causal_classifier(config):
         raise ConfigError(
             f"model.name {identity.name} is of type {config.model_type}: qwenkit trains causal decoders "

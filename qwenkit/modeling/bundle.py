@@ -178,7 +178,7 @@ def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
     if bundle.kind == "adapter":
         from qwenkit.modeling.adapters import attach_saved_adapter
 
-        base = load_adapter_base(bundle, vocab_size=len(tokenizer), device=device)
+        base = load_adapter_base(bundle, folder, vocab_size=len(tokenizer), device=device)
         model = attach_saved_adapter(base, folder)
     else:
         model = _load_full(folder, bundle, device)
@@ -193,8 +193,8 @@ def _find_bundle(folder: Path, tokenizer: Any) -> Bundle:
     return infer_bundle(folder, tokenizer)
 
 
-def load_adapter_base(bundle: Bundle, *, vocab_size: int, device: Any) -> Any:
-    """Load the base model of an adapter again, pinned and quantized as it was in training."""
+def load_adapter_base(bundle: Bundle, folder: Path, *, vocab_size: int, device: Any) -> Any:
+    """Load the base model of the adapter in a folder again, pinned and quantized as it was in training."""
     return load_base_model(
         bundle.base_model,
         quantization=bundle.quantization,
@@ -204,6 +204,7 @@ def load_adapter_base(bundle: Bundle, *, vocab_size: int, device: Any) -> Any:
         device=device,
         dtype=bundle.weights_dtype or bundle.dtype,
         seed=0,
+        beside=folder,
     )
 
 

@@ -1,1 +1,1 @@
-"""What the pipeline's steps are made of: one job a module, plain values in and out, for the pipeline alone."""
+"""What the pipeline's steps are made of: one job a module, plain values in and out."""

@@ -1,34 +1,31 @@
 """What the pipeline remembers: what its steps made, what a user put in, and what need not be made again."""
 
-import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qwenkit.artifacts import read_manifest
 from qwenkit.config import Config, flatten_config
 from qwenkit.console import Console
-from qwenkit.errors import BusyError
-from qwenkit.runs import Workspace
 from qwenkit.stages import Stage, StagePlan
-
-if TYPE_CHECKING:
-    from qwenkit.data.sources import Source
+from qwenkit.steps.order import STEPS, TRAINING_STEPS
 
 
 class Bookkeeper:
     """Keeps the plans of a pipeline's stages and tells its own objects from the user's."""
 
-    def __init__(self, console: Console, *, forced: Collection[str]) -> None:
+    def __init__(self, owner: Any, console: Console, *, forced: Collection[str]) -> None:
         """Start empty.
 
         Args:
+            owner: The pipeline whose attributes and steps these are.
             forced: Names of the stages to redo even where they are up to date.
         """
         self.plans: dict[str, StagePlan] = {}
+        self._owner = owner
         self._console = console
         self._forced = set(forced)
         self._made: dict[str, Any] = {}
+        self._bases: dict[str, Mapping[str, Any]] = {}
 
     def plan(
         self,
@@ -49,68 +46,67 @@ class Bookkeeper:
 
     def must_make(self, plan: StagePlan, *, say: bool = True) -> bool:
         """Decide whether a stage has to run, and say why or why not."""
-        reasons = ["--force"] if plan.stage.name in self._forced else plan.find_reasons_to_redo()
+        reasons = ["--force"] if self.is_forced(plan.stage) else plan.find_reasons_to_redo()
         if say and not reasons:
             self._console.info("up to date, skipped")
         elif say and reasons != ["not made yet"]:
             self._console.info(f"redone: {'; '.join(reasons)}")
         return bool(reasons)
 
-    def note_made(self, name: str, value: Any) -> None:
-        """Remember that a step put this object there."""
+    def is_forced(self, stage: Stage) -> bool:
+        """Tell whether a stage is redone even where it is up to date."""
+        return stage.name in self._forced
+
+    def put(self, name: str, value: Any) -> None:
+        """Set an attribute of the pipeline as the result of a step."""
+        setattr(self._owner, name, value)
         self._made[name] = value
 
-    def is_users(self, name: str, value: Any) -> bool:
-        """Tell whether an object is there that no step made."""
-        return value is not None and value is not self._made.get(name)
+    def has_users(self, *names: str) -> bool:
+        """Tell whether one of these attributes holds an object that no step made."""
+        found = {name: getattr(self._owner, name) for name in names}
+        return any(value is not None and value is not self._made.get(name) for name, value in found.items())
+
+    def require(self, step: str) -> None:
+        """Run each step up to this one that has not run, or worked from something else, and say so."""
+        owner = self._owner
+        if step == "create_trainer" and owner.trained_folder is not None and self._find_changes(step):
+            # What was trained is another model than the one that is asked for now.
+            owner.model = owner.model if self.has_users("model") else None
+            owner.trainer = owner.trained_folder = None
+        for name in list(STEPS)[: list(STEPS).index(step) + 1]:
+            if owner.trained_folder is not None and (name in TRAINING_STEPS or step == "train"):
+                continue
+            lacks = any(getattr(owner, attribute) is None for attribute in STEPS[name].provides)
+            changes = [] if lacks else self._find_changes(name)
+            if not lacks and not changes:
+                continue
+            if name != "load_config":
+                why = "which has not run yet" if lacks else f"since {', '.join(changes)} changed"
+                self._console.info(f"first {name}(), {why}")
+            getattr(owner, name)()
+
+    def note_basis(self, step: str) -> None:
+        """Remember what a step worked from, now that it is done."""
+        if step in STEPS:
+            self._bases[step] = self._describe_basis(step)
+
+    def _find_changes(self, step: str) -> list[str]:
+        """Name what a step worked from that is another value or another object now."""
+        known = self._bases.get(step)
+        if known is None:
+            return []
+        now = self._describe_basis(step)
+        return [name for name, value in now.items() if not _is_same(known.get(name), value)]
+
+    def _describe_basis(self, step: str) -> dict[str, Any]:
+        config = self._owner.config
+        settings = {} if config is None else flatten_config(config)
+        return STEPS[step].describe_basis(settings, lambda name: getattr(self._owner, name))
 
 
-def identify_rows(datasets: Mapping[str, Any]) -> dict[str, Any]:
-    """Identify rows that a user put in by their content; what cannot be read is never the same twice."""
-    from qwenkit.data.frames import frame_identity, to_frame
-    from qwenkit.errors import DataError
-
-    try:
-        return {f"rows_{name}": frame_identity(to_frame(rows)) for name, rows in datasets.items()}
-    except DataError:
-        return {"rows": uuid.uuid4().hex}
-
-
-def refuse_other_origin(folder: Path, origin: str) -> None:
-    """Keep two sources of one name apart.
-
-    Raises:
-        BusyError: The folder holds data prepared from another source.
-    """
-    manifest = read_manifest(folder) if folder.exists() else None
-    known = manifest.counts.get("origin") if manifest else None
-    if known is not None and known != origin:
-        raise BusyError(
-            f"{folder} holds data prepared from {known}, not from {origin}: rename one of them, "
-            "use another --root, or remove the folder."
-        )
-
-
-def recall_source(workspace: Workspace, name: str) -> "Source | None":
-    """Rebuild a hub data set's source from what was prepared of it before: offline, that revision counts."""
-    from qwenkit.data.sources import Source, dataset_id
-
-    for folder_name in (name, dataset_id(name).replace("/", "--")):
-        manifest = read_manifest(workspace.prepared(folder_name))
-        described = manifest.counts if manifest else {}
-        if (
-            manifest is not None
-            and described.get("kind") == "hub"
-            and described["origin"] == dataset_id(name)
-        ):
-            return Source(
-                name=name,
-                folder_name=folder_name,
-                kind="hub",
-                origin=described["origin"],
-                identity=manifest.identity,
-                repo_id=described["origin"],
-                revision=described["revision"],
-                config_name=described.get("config_name"),
-            )
-    return None
+def _is_same(old: Any, new: Any) -> bool:
+    if old is new:
+        return True
+    # Only settings are plain values; to compare rows or tensors could take long, or give no single answer.
+    return isinstance(new, str | int | float | bool | list | tuple) and type(old) is type(new) and old == new

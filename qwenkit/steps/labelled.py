@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qwenkit.artifacts import read_manifest
+from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
 from qwenkit.runs import Workspace
@@ -72,26 +72,34 @@ def find_own_split(saved: SavedModel, workspace: Workspace, split: str) -> Label
             f"{folder} was prepared anew since {saved.folder} was trained, so its {split} rows may have been "
             "trained on: train again, or name data with --data FILE."
         )
-    return read_labelled(
-        folder, split, title=f"the {split} split of {saved.dataset}", fingerprint=manifest.fingerprint
-    )
+    return _read_split(folder, manifest, split, title=f"the {split} split of {saved.dataset}")
 
 
-def read_labelled(
-    folder: Path, split: str, *, title: str, fingerprint: str, name: str | None = None
-) -> LabelledSet:
-    """Read one split of prepared data, with the train split for baselines."""
-    from qwenkit.data.prepared import read_prepared
+def read_test_split(folder: Path, saved: SavedModel) -> LabelledSet:
+    """Read the test split of any prepared data; its name stays empty where the model was trained on it."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise ArtifactError(f"{folder} holds no prepared data: run `qwenkit prepare` first.")
+    dataset = folder.parent.name
+    name = None if dataset == saved.dataset else dataset
+    return _read_split(folder, manifest, "test", title=f"the test split of {dataset}", name=name)
 
-    prepared = read_prepared(folder)
+
+def sample_test_rows(test: Any, tokenized: Any, *, size: int, seed: int) -> LabelledSet:
+    """Draw the test rows that are scored before training too.
+
+    Args:
+        test: The prepared split.
+        tokenized: Its token ids, in the same order.
+    """
+    from qwenkit.evaluation.baselines import sample_rows
+
+    sampled = sample_rows(len(tokenized), size=size, seed=seed)
     return LabelledSet(
-        title=title,
-        name=name,
-        frame=prepared.splits[split],
-        train=prepared.splits["train"],
-        inputs={PREPARE.name: fingerprint},
-        identity={"split": split},
-        slice_columns=[prepared.domain_column] if prepared.domain_column else [],
+        title=f"{len(sampled):,} test rows",
+        frame=test,
+        tokenized=tokenized.select(sampled),
+        identity={"sampled_rows": len(sampled), "sampled_with_seed": seed},
     )
 
 
@@ -109,5 +117,29 @@ def read_file(path: str | Path, *, model_settings: Any, console: Console) -> Lab
     for note in rows.notes:
         console.info(note)
     return LabelledSet(
-        title=source.name, name=source.folder_name, frame=rows.frame, identity={"rows": dict(source.identity)}
+        title=source.name,
+        name=source.folder_name,
+        frame=rows.frame,
+        identity={"rows": dict(source.identity)},
+        slice_columns=[rows.domain_column] if rows.domain_column else [],
+        is_demo=source.kind == "demo",
+    )
+
+
+def _read_split(
+    folder: Path, manifest: Manifest, split: str, *, title: str, name: str | None = None
+) -> LabelledSet:
+    """Read one split of prepared data, with the train split for baselines."""
+    from qwenkit.data.prepared import read_prepared
+
+    prepared = read_prepared(folder)
+    return LabelledSet(
+        title=title,
+        name=name,
+        frame=prepared.splits[split],
+        train=prepared.splits["train"],
+        inputs={PREPARE.name: manifest.fingerprint},
+        identity={"split": split},
+        slice_columns=[prepared.domain_column] if prepared.domain_column else [],
+        is_demo=manifest.counts.get("kind") == "demo",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction
+from transformers import EvalPrediction, set_seed
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from qwenkit.artifacts import verify
@@ -124,6 +124,8 @@ class QwenTrainer(StepTrainer):
             counts = check_resume(Path(resume), self.plan.record).counts
         if self.args.should_save:
             set_aside_later_checkpoints(self.run_folder, counts["step"])
+        # What else ran in this process since the trainer was made must not change the dropout.
+        set_seed(self.args.seed)
         self._is_evaluation_due = counts.get("is_evaluation_due", False)
         wants_eval_on_start = self.args.eval_on_start
         self.args.eval_on_start = wants_eval_on_start or self._is_evaluation_due

@@ -44,7 +44,8 @@ def test_the_card_tells_no_path_of_the_machine_it_was_made_on(tmp_path):
 
 
 def test_the_card_tells_revision_labels_metrics_data_parity_and_versions(tmp_path):
-    metrics = {"balanced_accuracy": 0.91234, "auroc": None, "confusion_matrix": [[1, 2], [3, 4]]}
+    measured = {"balanced_accuracy": 0.91234, "auroc": None, "confusion_matrix": [[1, 2], [3, 4]]}
+    metrics = {"validation": measured}
     text = write(tmp_path, base_model=HUB_BASE, metrics=metrics, training=TRAINING).text
     for expected in (
         f"revision `{'c' * 40}`",

@@ -1,0 +1,41 @@
+"""Settings held against what only code, data, model and machine know, before hours go by."""
+
+from typing import Any
+
+import numpy as np
+
+from qwenkit.config import Config, check_names
+from qwenkit.config.checks_before_training import check_before_training
+from qwenkit.config.problems import ConfigProblem
+from qwenkit.export.formats import FORMATS
+from qwenkit.metrics import compute_metrics, flatten_metrics
+from qwenkit.modeling.device import describe_machine, list_layers
+
+
+def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem]:
+    """Find metrics and export formats that do not exist.
+
+    Args:
+        own_metrics: The user computes metrics of their own, whose names are not known here.
+    """
+    labels = [str(class_id) for class_id in range(len(config.model.labels))]
+    measured = compute_metrics(np.eye(len(labels)), np.arange(len(labels)), labels=labels)
+    metrics = set(flatten_metrics(measured, prefix=""))
+    if own_metrics:
+        metrics.add(config.training.metric_for_best_model.removeprefix("eval_"))
+    return check_names(config, metrics=metrics, formats=FORMATS)
+
+
+def check_reality(config: Config, *, model: Any, train_rows: int) -> list[ConfigProblem]:
+    """Find what the data, the model or the machine cannot give.
+
+    Args:
+        model: The base, before anything is put on it.
+    """
+    return check_before_training(
+        config,
+        train_rows=train_rows,
+        model_max_length=getattr(model.config, "max_position_embeddings", None),
+        module_names=list_layers(model),
+        machine=describe_machine(),
+    )

@@ -1,0 +1,79 @@
+"""Which data set a command means: the one named, the one prepared last or, offline, the revision known."""
+
+from pathlib import Path
+
+from qwenkit.artifacts import read_manifest
+from qwenkit.config import Config
+from qwenkit.console import Console
+from qwenkit.data.sources import Source, dataset_id, resolve_source
+from qwenkit.errors import BusyError, ConfigError, HubError
+from qwenkit.runs import Workspace
+
+
+def find_source(config: Config, *, workspace: Workspace, console: Console) -> Source:
+    """Resolve dataset.name; without a network the revision that was prepared before counts.
+
+    Args:
+        config: Without a dataset.name it is given that of the data set prepared last.
+
+    Raises:
+        ConfigError: No data set is named and none is prepared.
+        HubError: The hub cannot be asked, and nothing was prepared from it before.
+    """
+    settings = config.dataset
+    if settings.name is None:
+        settings.name = _recall_name(workspace, console)
+    try:
+        return resolve_source(settings.name, revision=settings.revision, config_name=settings.config_name)
+    except HubError as error:
+        recalled = recall_source(workspace, settings.name)
+        if recalled is None:
+            raise
+        console.warn(f"{error} Taking what was prepared from revision {recalled.revision}.")
+        return recalled
+
+
+def recall_source(workspace: Workspace, name: str) -> Source | None:
+    """Rebuild a hub data set's source from what was prepared of it before."""
+    repo_id = dataset_id(name)
+    for folder_name in (name, repo_id.replace("/", "--")):
+        manifest = read_manifest(workspace.prepared(folder_name))
+        described = manifest.counts if manifest else {}
+        if manifest is not None and described.get("kind") == "hub" and described["origin"] == repo_id:
+            return Source(
+                name=name,
+                folder_name=folder_name,
+                kind="hub",
+                origin=repo_id,
+                identity=manifest.identity,
+                repo_id=repo_id,
+                revision=described["revision"],
+                config_name=described.get("config_name"),
+            )
+    return None
+
+
+def refuse_other_origin(folder: Path, origin: str) -> None:
+    """Keep two sources of one name apart.
+
+    Raises:
+        BusyError: The folder holds data prepared from another source.
+    """
+    manifest = read_manifest(folder) if folder.exists() else None
+    known = manifest.counts.get("origin") if manifest else None
+    if known is not None and known != origin:
+        raise BusyError(
+            f"{folder} holds data prepared from {known}, not from {origin}: rename one of them, "
+            "use another --root, or remove the folder."
+        )
+
+
+def _recall_name(workspace: Workspace, console: Console) -> str:
+    """Name the data set prepared last so that it is found again."""
+    folder = workspace.last_prepared()
+    manifest = read_manifest(folder) if folder else None
+    if folder is None or manifest is None:
+        raise ConfigError("no data set is named and none is prepared: pass --dataset, e.g. --dataset 10k.")
+    console.info(f"data set: {folder.parent.name} (the one prepared last)")
+    described = manifest.counts
+    return str(described["origin"] if described["kind"] in ("file", "folder") else described["name"])

@@ -1,0 +1,95 @@
+"""From a model in training to a model folder: what describes it, and what is published when it is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qwenkit.config import Config
+from qwenkit.console import Console
+from qwenkit.evaluation.evaluate import evaluate_split
+from qwenkit.metrics import flatten_metrics
+from qwenkit.modeling.bundle import Bundle, TokenizerFlags, save_model, save_tokenizer, write_bundle
+from qwenkit.modeling.own import link_own
+from qwenkit.modeling.quantization import QuantizationRecord, record_quantization
+from qwenkit.stages import StagePlan
+from qwenkit.steps.base import ChosenBase
+from qwenkit.steps.scoring import score_documents
+
+VALIDATION_PREDICTIONS = "validation_predictions.parquet"
+
+
+def describe_model(
+    model: Any,
+    *,
+    base: ChosenBase,
+    labels: Sequence[str],
+    config: Config,
+    computes_in_bf16: bool,
+) -> Bundle:
+    """Collect what qwenkit.json says about a model that is being trained."""
+    is_own = base.identity.kind == "own"
+    return Bundle(
+        kind="adapter" if hasattr(model, "peft_config") else "full",
+        base_model=base.identity,
+        labels=list(labels),
+        positive_label=config.evaluation.positive_label or labels[0],
+        pad_token_id=base.pad_token_id,
+        max_length=config.tokenization.max_length,
+        quantization=QuantizationRecord() if is_own else record_quantization(config.quantization),
+        dtype="bfloat16" if computes_in_bf16 else "float32",
+        weights_dtype="bfloat16" if base.weights_dtype == "bfloat16" else "float32",
+        tokenizer=TokenizerFlags(truncation=config.tokenization.truncation),
+    )
+
+
+def write_beside_weights(folder: Path, *, tokenizer: Any, bundle: Bundle, own_base: Path | None) -> None:
+    """Make a checkpoint a model folder: tokenizer, qwenkit.json and a user's own base beside the weights."""
+    save_tokenizer(folder, tokenizer, bundle)
+    write_bundle(folder, bundle)
+    if own_base is not None:
+        link_own(own_base, folder)
+
+
+def publish_trained(
+    plan: StagePlan,
+    *,
+    model: Any,
+    tokenizer: Any,
+    bundle: Bundle,
+    own_base: Path | None,
+    tokenized: Any,
+    rows: Any,
+    class_weights: Any,
+    state: Any,
+    config: Config,
+    console: Console,
+) -> None:
+    """Write trained/: the model, and its predictions on all of validation for choosing thresholds.
+
+    Args:
+        own_base: Folder of a user's own base that the adapter needs; None where there is none.
+        tokenized, rows: The validation split, tokenized and as prepared.
+        state: The trainer's, with the steps.
+    """
+    logits = score_documents(
+        model, tokenized, bundle=bundle, config=config, console=console, what="validation"
+    )
+    evaluation = evaluate_split(
+        logits,
+        np.asarray(tokenized["row_id"]),
+        rows,
+        labels=bundle.labels,
+        positive_label=bundle.positive_label,
+        class_weights=class_weights,
+    )
+    metrics = {"validation": flatten_metrics(evaluation.metrics, prefix="")}
+    with plan.publish(replace=True) as staging:
+        described = bundle.model_copy(update={"metrics": metrics})
+        save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described)
+        if own_base is not None:
+            link_own(own_base, staging.folder)
+        evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)
+        staging.counts |= {"steps": state.global_step, "best_step": state.best_global_step}
+    console.success(f"wrote {plan.folder}")
