@@ -25,6 +25,21 @@ def test_stages_name_only_settings_that_exist() -> None:
             assert any(stage.reads(name) for name in names if name.startswith(pattern.rstrip("*"))), pattern
 
 
+def test_every_setting_is_read_by_code() -> None:
+    read: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        # To check a setting, or to say what it is, is not yet to do anything with it.
+        if path.parent.name != "config" or path.name.startswith("schema"):
+            read |= {
+                node.attr
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+            }
+    # The section of the tiny model goes to transformers as a whole.
+    names = [name for name in flatten_config(Config()) if not name.startswith("model.tiny.")]
+    assert [name for name in names if name.rpartition(".")[2] not in read] == []
+
+
 def imported_parts(path: Path) -> set[str]:
     """Name the parts of qwenkit that a module imports, inside functions too, but not for types alone."""
     parts: set[str] = set()
