@@ -118,9 +118,9 @@ class Quantization(Section):
     @property
     def method(self) -> Literal["nf4", "fp4", "int8", "none"]:
         """Name the one method that the switches add up to."""
-        if not self.enabled:
-            return "none"
-        return "int8" if self.load_in_8bit else self.bnb_4bit_quant_type
+        if self.enabled and self.load_in_8bit:
+            return "int8"
+        return self.bnb_4bit_quant_type if self.enabled and self.load_in_4bit else "none"
 
 
 class Peft(Section):
