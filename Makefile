@@ -9,7 +9,7 @@ QWENKIT := $(BIN)/qwenkit
 STAGE_OPTIONS = $(if $(DATASET),--dataset $(DATASET)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench wheel clean prepare tokenize train evaluate export run
+.PHONY: help setup demo test test-all check format docs bench wheel clean prepare tokenize train evaluate export run
 
 help: ## List the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-28s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ check: $(READY) ## Formatting, lint and types
 format: $(READY) ## Format the code, mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## Write qwenkit/docs/settings.md from the schema
+	$(QWENKIT) config reference > qwenkit/docs/settings.md
 
 bench: $(READY) ## Benchmarks, one JSON object a line
 	$(BIN)/python -m tests.benchmarks $(ARGS)

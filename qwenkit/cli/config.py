@@ -1,4 +1,4 @@
-"""qwenkit config: show, validate, init, schema."""
+"""qwenkit config: show, validate, init, reference, schema."""
 
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +70,18 @@ def init(
         loaded = load_config(config or "default", overrides=settings or ())
         replace_file(path, config_to_yaml(loaded.config, comments=True))
         console.success(f"wrote {path}; edit it, then: qwenkit config validate --config {path}")
+
+
+@app.command()
+def reference(debug: DebugOption = False) -> None:
+    """Print every setting with its type, default and meaning, as Markdown.
+
+    Example: qwenkit config reference > settings.md
+    """
+    from qwenkit.config import config_to_markdown
+
+    with command_frame(debug=debug) as console:
+        console.text(config_to_markdown())
 
 
 @app.command()

@@ -15,6 +15,11 @@ from qwenkit.config.yaml_reader import resolve_plain
 
 WIDTH = 110
 _TYPE_NAMES = {bool: "true/false", int: "whole number", float: "number", str: "text", NoneType: "null"}
+_MARKDOWN_HEAD = """# Settings
+
+Every setting of config.yaml, made from the schema by `qwenkit config reference`. Precedence: these defaults <
+the file < `--set section.key=value` < options with a name of their own (`--epochs`). A setting that decides a
+result is part of a stage's fingerprint: when it changes, what was made with another value is made again."""
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
@@ -48,6 +53,22 @@ def config_reference() -> list[SettingReference]:
         )
         for name, field in iterate_fields(Config)
     ]
+
+
+def config_to_markdown() -> str:
+    """Write the reference for people: a table a section, in the order of the schema."""
+    sections: dict[str, list[SettingReference]] = {}
+    for entry in config_reference():
+        sections.setdefault(entry.name.partition(".")[0], []).append(entry)
+    blocks = [_MARKDOWN_HEAD]
+    for name, entries in sections.items():
+        rows = [
+            f"| `{entry.name}` | {_cell(entry.kind)} | `{_cell(entry.default)}` | {_cell(entry.help)} |"
+            for entry in entries
+        ]
+        table = ["| setting | type | default | what it does |", "|---|---|---|---|", *rows]
+        blocks.append("\n".join([f"## {name}", "", _summary(getattr(Config(), name)), "", *table]))
+    return "\n\n".join(blocks) + "\n"
 
 
 def config_json_schema() -> dict[str, Any]:
@@ -85,6 +106,10 @@ def changed_settings(before: Config | Mapping[str, Any], after: Config | Mapping
             texts = ["(not set)" if each is missing else _write_value(each) for each in (was, is_now)]
             lines.append(f"{_short_name(name)}: {texts[0]} -> {texts[1]}")
     return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _short_name(name: str) -> str:

@@ -11,6 +11,7 @@ from qwenkit.config import (
     changed_settings,
     config_json_schema,
     config_reference,
+    config_to_markdown,
     config_to_yaml,
     flatten_config,
     load_config,
@@ -95,6 +96,12 @@ def test_the_json_schema_describes_every_setting() -> None:
     described = sum(len(section["properties"]) for section in schema["$defs"].values())
     # model.tiny is a property as well as a section.
     assert described == len(setting_names()) + 1
+
+
+def test_the_document_is_what_the_schema_says() -> None:
+    document = Path(__file__).parents[2] / "qwenkit/docs/settings.md"
+    assert document.read_text() == config_to_markdown(), "run `make docs`"
+    assert all(f"| `{name}` |" in config_to_markdown() for name in setting_names())
 
 
 def test_changed_settings_are_named_as_short_as_they_are_clear() -> None:
