@@ -18,7 +18,7 @@ from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
-from qwenkit.steps.order import DATASETS, TOKENIZED, after
+from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
 from qwenkit.tracking import Tracker, choose_wandb_mode
 
 if TYPE_CHECKING:
@@ -644,6 +644,8 @@ class QwenTrainingPipeline:
             tokenized = {name: getattr(self, name) for name in TOKENIZED}
             check_tokenized(tokenized)
             identity |= identify_rows(tokenized)
+        if own_code := self._identify_own_code():
+            identity["own_code"] = own_code
         facts: dict[str, Any] = {"config": self.config, "identity": identity, "seed": settings.seed}
         model_name = "own" if self._base.identity.kind == "own" else short_name(self.config.model.name)
         folder, reason = choose_run_folder(
@@ -658,6 +660,16 @@ class QwenTrainingPipeline:
         self.run_folder = folder
         plan = self._books.plan(TRAIN, folder / TRAIN.folder, **facts)
         self.trained_folder = None if self._books.must_make(plan, say=False) else plan.folder
+
+    def _identify_own_code(self) -> dict[str, str]:
+        """Name what a user changed of the training by code: it decides the model as settings do."""
+        from qwenkit.steps.own_code import identify_code, identify_overrides
+
+        parts = dict(self.trainer_options)
+        if self.callbacks:
+            parts["callbacks"] = self.callbacks
+        overrides = identify_overrides(type(self), QwenTrainingPipeline, STEPS)
+        return {**overrides, **{name: identify_code(part) for name, part in parts.items()}}
 
     def _make_bundle(self) -> "Bundle":
         """Describe the model in hand, for qwenkit.json."""

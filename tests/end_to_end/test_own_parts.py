@@ -16,6 +16,7 @@ from qwenkit import Predictor, QwenTrainingPipeline
 from qwenkit.artifacts import read_json, read_manifest
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.steps.own_code import identify_code
 from qwenkit.tokens.tokenizer import train_tokenizer
 from tests.conftest import TINY_SETTINGS
 
@@ -301,6 +302,45 @@ def test_an_own_loss_is_what_is_minimised(make: Any) -> None:
     pipeline.trainer_options["compute_loss_func"] = own_loss
     pipeline.train()
     assert sum(seen) == 2 * 16
+
+
+def make_loss(scale: float) -> Any:
+    def own_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        return scale * (outputs.logits.float() ** 2).sum() / num_items_in_batch
+
+    return own_loss
+
+
+def test_own_code_is_part_of_what_a_run_is(make: Any) -> None:
+    names = []
+    for loss in (None, make_loss(1.0), make_loss(1.0), make_loss(2.0)):
+        pipeline = make()
+        if loss is not None:
+            pipeline.trainer_options["compute_loss_func"] = loss
+        pipeline.train()
+        names.append(pipeline.run_folder.name)
+    assert names == ["tiny-toy", "tiny-toy-2", "tiny-toy-2", "tiny-toy-3"]
+
+
+def test_code_that_cannot_be_read_is_never_the_same_twice() -> None:
+    nowhere: dict[str, Any] = {}
+    exec("def loss(outputs, labels): return 0", nowhere)
+    assert identify_code(nowhere["loss"]) != identify_code(nowhere["loss"])
+    assert identify_code(make_loss(torch.ones(1))) != identify_code(make_loss(torch.ones(1)))
+
+
+def test_an_overridden_step_of_training_makes_another_run(make: Any) -> None:
+    class Frozen(QwenTrainingPipeline):
+        def apply_lora(self) -> None:
+            super().apply_lora()
+            for name, parameter in self.model.named_parameters():
+                if "lora_A" in name:
+                    parameter.requires_grad_(False)
+
+    plain, frozen = make(), make(kind=Frozen)
+    plain.train()
+    frozen.train()
+    assert frozen.run_folder != plain.run_folder
 
 
 def test_one_step_can_be_overridden(make: Any) -> None:

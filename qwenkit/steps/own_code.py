@@ -1,0 +1,49 @@
+"""Code that a user puts in (a loss, a metric, a callback, an overridden step), named by its source."""
+
+import hashlib
+import inspect
+import uuid
+from collections.abc import Mapping
+from types import FunctionType, MethodType
+from typing import Any
+
+PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+def identify_code(value: Any) -> str:
+    """Hash the source of a function, class or instance, with the plain values that it holds.
+
+    Returns:
+        64 hexadecimal digits; another name each time for what has no source or holds what cannot be read,
+        so that nothing made with it counts as up to date.
+    """
+    try:
+        return hashlib.sha256(_describe(value).encode()).hexdigest()
+    except (OSError, TypeError, RecursionError):
+        return uuid.uuid4().hex
+
+
+def identify_overrides(kind: type, base: type, names: Any) -> dict[str, str]:
+    """Name the code of each method that a subclass puts in place of the base's."""
+    return {
+        name: identify_code(getattr(kind, name))
+        for name in names
+        if getattr(kind, name) is not getattr(base, name)
+    }
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(map(_describe, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_describe(each)}' for key, each in value.items())}}}"
+    if isinstance(value, MethodType):
+        return f"{_describe(value.__func__)} of {_describe(value.__self__)}"
+    if isinstance(value, FunctionType):
+        held = [cell.cell_contents for cell in value.__closure__ or ()]
+        return f"{inspect.getsource(value)}{_describe([value.__defaults__, value.__kwdefaults__, held])}"
+    if inspect.isclass(value):
+        return inspect.getsource(value)
+    return f"{inspect.getsource(type(value))}{_describe(vars(value))}"
