@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwenkit.config import Config, load_config
+    from qwenkit.console import Console
     from qwenkit.modeling.predictor import Predictor
     from qwenkit.pipeline import QwenTrainingPipeline
 
-__all__ = ["Config", "Predictor", "QwenTrainingPipeline", "load_config"]
+__all__ = ["Config", "Console", "Predictor", "QwenTrainingPipeline", "load_config"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "qwenkit.config",
     "load_config": "qwenkit.config",
+    "Console": "qwenkit.console",
     "Predictor": "qwenkit.modeling.predictor",
     "QwenTrainingPipeline": "qwenkit.pipeline",
 }

@@ -45,7 +45,7 @@ class ProgressBar(Protocol):
 
 
 class Console:
-    """One look through all commands. A pipeline made in code is quiet unless asked; the commands are not."""
+    """One look through all commands and pipelines; quiet leaves warnings and errors."""
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
         self.quiet = quiet
