@@ -5,15 +5,21 @@ switches it off with one warning.
 """
 
 import json
+import netrc
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from qwenkit.artifacts import replace_file
 from qwenkit.console import Console
 
 INIT_TIMEOUT_SECONDS = 20
+WANDB_URL = "https://api.wandb.ai"
+# The service's older names, which it still takes.
+_PLAIN_MODES = {"dryrun": "offline", "run": "online"}
 
 
 class MetricsLog:
@@ -93,13 +99,21 @@ class Tracker:
 
 def choose_wandb_mode(mode: str | None) -> str:
     """Pick online where a key is at hand and offline where none is, unless the user decided."""
-    import wandb
+    wanted = mode or os.environ.get("WANDB_MODE") or ("online" if _has_wandb_login() else "offline")
+    return _PLAIN_MODES.get(wanted, wanted)
 
-    if mode is not None:
-        return mode
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"]
-    return "online" if wandb.api.api_key else "offline"
+
+def _has_wandb_login() -> bool:
+    """Look where `wandb login` leaves its key; wandb's own look-up asks for it, or asks the server."""
+    if any(os.environ.get(name) for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or WANDB_URL).netloc
+    named = os.environ.get("NETRC")
+    for path in [Path(named)] if named else [Path.home() / name for name in (".netrc", "_netrc")]:
+        with suppress(OSError, netrc.NetrcParseError):
+            if netrc.netrc(path).authenticators(host):
+                return True
+    return False
 
 
 def start_wandb(

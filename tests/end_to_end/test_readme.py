@@ -1,33 +1,130 @@
-"""The README's promises that need no network: its files, its commands' names and options, its settings."""
+"""The README's promises: every command in it is run, in its order, in one folder, against a local hub."""
 
-import re
-import shlex
+import csv
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from qwenkit.cli.app import app
-from qwenkit.config import load_config
+from tests.conftest import COMMON, WORDS
+from tests.end_to_end.processes import CommandProcess, Outcome, make_environment
+from tests.end_to_end.readme_commands import README, Snippet, find_snippets, read_snippets
+from tests.hub.hub_server import LocalHub
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-BLOCKS = "".join(re.findall(r"^```console\n(.+?)^```", README, re.M | re.S))
-COMMANDS = sorted({*re.findall(r"^qwenkit .+$", BLOCKS, re.M), *re.findall(r"`(qwenkit [^`]+)`", README)})
+QWENKIT = find_snippets("console", "qwenkit")
+MAKE = find_snippets("console", "make")
+PYTHON = find_snippets("python")
+
+SHORTER = {"max_steps": 2, "dataloader_num_workers": 0}
+"""Settings of `training` that change how long a command takes, and nothing about what it does."""
+TRAINING_COMMANDS = ("train", "run", "demo")
+# What the README shows for one run; all other names in its tree are of the same kind.
+ON_DISK = (
+    "datasets/100k/prepared/train.parquet",
+    "datasets/100k/prepared/labels.json",
+    "datasets/100k/prepared/audit.json",
+    "datasets/100k/tokenized",
+    "qwen3-0.6b-100k/config.yaml",
+    "qwen3-0.6b-100k/metrics.jsonl",
+    "qwen3-0.6b-100k/summary.json",
+    "qwen3-0.6b-100k/trained/qwenkit.json",
+    "qwen3-0.6b-100k/evaluated/before/report.html",
+    "qwen3-0.6b-100k/evaluated/after/metrics.json",
+    "qwen3-0.6b-100k/exported/merged/parity.json",
+)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_of_the_readme_parses(command: str) -> None:
-    words = shlex.split(command)[1:]
-    group = typer.main.get_command(app)
-    name = words.pop(0)
-    found = group.commands[name]  # type: ignore[attr-defined]
-    if hasattr(found, "commands"):
-        found = found.commands[words.pop(0)]
-    parameters = found.make_context(name, words).params
-    load_config("default", overrides=parameters.get("settings") or ())
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reader of the README works; mine.csv is there already."""
+    folder = tmp_path_factory.mktemp("reader") / "work"
+    folder.mkdir()
+    with (folder / "mine.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["body", "class"])
+        for row in range(400):
+            label, words = [("spam", WORDS["AI_Generated"]), ("ham", WORDS["Human_Written"])][row % 2]
+            writer.writerow([f"{' '.join(COMMON[row % 7 :])} {' '.join(words[: row % 5 + 2])} {row}", label])
+    return folder
 
 
-def test_each_make_target_of_the_readme_exists() -> None:
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make ([a-z]+)", README)):
-        assert re.search(rf"^([a-z-]+ )*{target}[ :]", makefile, re.M), target
+@pytest.fixture(scope="module")
+def outcomes(folder: Path, hub: LocalHub) -> Iterator[dict[Snippet, Outcome]]:
+    """What each command and each Python block of the README led to, run from top to bottom."""
+    process = CommandProcess(folder, make_environment(folder.parent, endpoint=hub.endpoint))
+    outcomes = {}
+    for snippet in dict.fromkeys(read_snippets(README.read_text("utf-8"))):
+        if snippet in QWENKIT:
+            outcomes[snippet] = process.call(shorten(snippet.words))
+        elif snippet in PYTHON:
+            # The class has no other place for settings that are not in the script.
+            settings = "".join(f"  {name}: {value}\n" for name, value in SHORTER.items())
+            (folder / "config.yaml").write_text(f"training:\n{settings}")
+            outcomes[snippet] = process.execute(snippet.text)
+    yield outcomes
+    process.close()
+
+
+def shorten(words: list[str]) -> list[str]:
+    """Add what makes a training command short, and nothing to any other."""
+    if words[1] not in TRAINING_COMMANDS:
+        return words
+    return [
+        *words,
+        *(part for name, value in SHORTER.items() for part in ("--set", f"training.{name}={value}")),
+    ]
+
+
+def test_there_is_nothing_to_type_that_these_tests_do_not_run() -> None:
+    """Blocks without a language hold trees and diagrams, nothing to type."""
+    for snippet in read_snippets(README.read_text("utf-8")):
+        assert snippet.language in ("console", "python"), snippet
+        assert snippet.language == "python" or snippet.program in ("qwenkit", "make"), snippet
+    assert len(QWENKIT) > 10 and MAKE and PYTHON
+
+
+@pytest.mark.parametrize("command", QWENKIT, ids=lambda snippet: snippet.text)
+def test_each_command_of_the_readme_runs(command: Snippet, outcomes: dict[Snippet, Outcome]) -> None:
+    outcome = outcomes[command]
+    assert outcome.code == 0, outcome.told
+    assert outcome.err == "", outcome.told
+    assert outcome.out, "a command that says nothing leaves its reader guessing"
+
+
+@pytest.mark.parametrize("script", PYTHON, ids=range(len(PYTHON)))
+def test_each_python_block_of_the_readme_runs(script: Snippet, outcomes: dict[Snippet, Outcome]) -> None:
+    assert outcomes[script].code == 0, outcomes[script].told
+
+
+def test_the_commands_leave_on_disk_what_the_readme_shows(
+    folder: Path, outcomes: dict[Snippet, Outcome]
+) -> None:
+    assert all(outcome.code == 0 for outcome in outcomes.values())
+    readme = README.read_text("utf-8")
+    for path in ON_DISK:
+        assert (folder / "output" / path).exists(), path
+        assert Path(path).name in readme or Path(path).stem in readme, path
+    published = [path.parent for path in folder.glob("output/**/manifest.json")]
+    for name in ("prepared", "trained", "before", "after", "merged"):
+        assert any(path.name == name for path in published), name
+
+
+@pytest.mark.parametrize("command", MAKE, ids=lambda snippet: snippet.text)
+def test_each_make_target_of_the_readme_exists(command: Snippet) -> None:
+    finished = subprocess.run(
+        ["make", "--dry-run", *command.words[1:]], cwd=README.parent, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_commands_are_found_wherever_the_readme_has_them() -> None:
+    text = (
+        "Type `make x`, or:\n\n```console\nqwenkit a \\\n  --b 1  # why\n# alone\nnano c\n```\n`qwenkit\nd`\n"
+    )
+    assert [" ".join(snippet.words) for snippet in read_snippets(text)] == [
+        "make x",
+        "qwenkit a --b 1",
+        "nano c",
+        "qwenkit d",
+    ]
