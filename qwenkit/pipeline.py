@@ -705,13 +705,25 @@ class QwenTrainingPipeline:
         if data is not None:
             model = self.config.model.model_copy(update={"labels": list(self.labels)})
             return read_file(data, model_settings=model, console=self.console)
-        if self._saved is not None and self._named["dataset"] is not None:
+        if self._saved is not None and not self._names_own_data(saved):
             self.config.model.labels = list(self.labels)
             self.load_datasets()
             self.create_label_mappings()
             return read_test_split(self._books.plans[PREPARE.name].folder, saved)
         rows = find_own_split(saved, self.workspace, "test")
         return rows if self._saved is not None else replace(rows, tokenized=self.test_tokenized)
+
+    def _names_own_data(self, saved: SavedModel) -> bool:
+        """Tell whether the data set is the one that the model learned from: its split must stay as it was."""
+        from qwenkit.steps.source import find_source, refuse_other_origin
+
+        if self._named["dataset"] is None:
+            return True
+        if PREPARE.name in self._books.plans:
+            return self._dataset_folder == saved.dataset
+        source = find_source(self.config, workspace=self.workspace, console=self.console)
+        refuse_other_origin(self.workspace.prepared(source.folder_name), source.origin)
+        return source.folder_name == saved.dataset
 
     def _plan_evaluation(
         self, folder: Path, rows: "LabelledSet", *, saved: SavedModel | None = None

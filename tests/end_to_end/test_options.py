@@ -1,0 +1,201 @@
+"""Options of evaluate, export and predict, and --json everywhere, as a user types them."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from qwenkit.artifacts import verify
+from qwenkit.cli.app import app
+from qwenkit.pipeline import QwenTrainingPipeline
+from tests.conftest import TINY_SETTINGS, write_toy_csv
+
+TEXTS = ["the dog in the mud, said my brother", "delve into the seamless tapestry", 'a "quoted", text']
+
+
+@pytest.fixture(scope="module")
+def run(finished: QwenTrainingPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run, and of all that lies under its root, to be worked on."""
+    root = tmp_path_factory.mktemp("copy") / "output"
+    shutil.copytree(finished.config.paths.root, root)
+    return root / finished.run_folder.name
+
+
+def call(*arguments: object, code: int = 0, stdin: str | None = None) -> str:
+    """Run a command in this process and give what it printed on stdout."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    verify(folder, deep=True)
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_out_takes_the_results_and_leaves_the_run_alone(run: Path, tmp_path: Path) -> None:
+    before = sorted(run.rglob("*"))
+    call("evaluate", run, "--root", run.parent, "--out", tmp_path / "results")
+    assert read_metrics(tmp_path / "results")["rows"] == 32
+    assert (tmp_path / "results" / "report.html").is_file()
+    assert sorted(run.rglob("*")) == before
+
+
+def test_evaluate_data_scores_all_rows_of_any_labelled_file(run: Path, tmp_path: Path) -> None:
+    data = write_toy_csv(tmp_path / "other.csv", rows=48, seed=5)
+    call("evaluate", run, "--root", run.parent, "--data", data)
+    metrics = read_metrics(run / "evaluated" / "other")
+    assert metrics["rows"] == 48
+    assert metrics["auroc"] > 0.9
+
+
+def test_evaluate_data_with_other_column_names(run: Path, tmp_path: Path) -> None:
+    table = pl.read_csv(write_toy_csv(tmp_path / "x.csv", rows=24, seed=6)).rename(
+        {"text": "body", "label": "class"}
+    )
+    table.write_parquet(tmp_path / "renamed.parquet")
+    columns = ("--set", "model.text_column=body", "--set", "model.label_column=class")
+    data = ("--data", tmp_path / "renamed.parquet")
+    call("evaluate", run, "--root", run.parent, *data, *columns, "--out", tmp_path / "out")
+    assert read_metrics(tmp_path / "out")["rows"] == 24
+
+
+def test_evaluate_on_the_models_own_data_set_scores_its_test_rows_only(run: Path, toy_csv: Path) -> None:
+    printed = call("evaluate", run, "--root", run.parent, "--dataset", toy_csv)
+    assert "the test split of toy" in printed
+    assert "up to date, skipped" in printed
+    assert read_metrics(run / "evaluated" / "after")["rows"] == 32
+
+
+def test_evaluate_on_its_own_data_set_never_splits_it_anew(run: Path, toy_csv: Path) -> None:
+    prepared = run.parent / "datasets/toy/prepared/manifest.json"
+    before = prepared.read_bytes()
+    options = ("--set", "dataset.shuffle_seed=7")
+    call("evaluate", run, "--root", run.parent, "--dataset", toy_csv, *options)
+    assert prepared.read_bytes() == before
+
+
+def test_evaluate_on_another_data_set_scores_its_test_split(run: Path, tmp_path: Path) -> None:
+    data = write_toy_csv(tmp_path / "another.csv", rows=80, seed=7)
+    printed = call("evaluate", run, "--root", run.parent, "--dataset", data)
+    assert "the test split of another" in printed
+    assert read_metrics(run / "evaluated" / "another")["rows"] == 8
+
+
+def test_evaluate_refuses_a_data_set_of_the_same_name_from_elsewhere(run: Path, tmp_path: Path) -> None:
+    same_name = write_toy_csv(tmp_path / "toy.csv", rows=80, seed=8)
+    call("evaluate", run, "--root", run.parent, "--dataset", same_name, code=4)
+
+
+# ---- export ----
+
+
+def test_export_out_takes_every_format_and_leaves_the_run_alone(run: Path, tmp_path: Path) -> None:
+    before = sorted(run.rglob("*"))
+    formats = ("--format", "merged", "--format", "adapter")
+    call("export", run, "--root", run.parent, *formats, "--out", tmp_path / "exports")
+    for name in ("merged", "adapter"):
+        verify(tmp_path / "exports" / name, deep=True)
+        printed = call("predict", tmp_path / "exports" / name, TEXTS[0], "--json")
+        assert json.loads(printed)["label"] == "Human_Written"
+    assert sorted(run.rglob("*")) == before
+
+
+# ---- predict ----
+
+
+def write_inputs(folder: Path) -> dict[str, Path]:
+    folder.mkdir(exist_ok=True)
+    paths = {suffix: folder / f"texts.{suffix}" for suffix in ("txt", "csv", "jsonl", "parquet")}
+    table = pl.DataFrame({"number": [1, 2, 3], "text": TEXTS})
+    paths["txt"].write_text("\n".join(TEXTS) + "\n\n", encoding="utf-8")
+    with paths["csv"].open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["number", "text"], *table.rows()])
+    table.write_ndjson(paths["jsonl"])
+    table.write_parquet(paths["parquet"])
+    return paths
+
+
+@pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl", "parquet", "-"])
+def test_predict_reads_every_kind_of_input(run: Path, tmp_path: Path, suffix: str) -> None:
+    source = "-" if suffix == "-" else write_inputs(tmp_path)[suffix]
+    printed = call("predict", run, "--input", source, "--json", stdin="\n".join(TEXTS))
+    records = [json.loads(line) for line in printed.splitlines()]
+    assert [record["text"] for record in records] == TEXTS
+    assert [record["label"] for record in records][:2] == ["Human_Written", "AI_Generated"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predict_writes_every_kind_of_output(run: Path, tmp_path: Path, suffix: str) -> None:
+    readers = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
+    call("predict", run, *TEXTS, "--output", tmp_path / f"out.{suffix}")
+    table = readers[suffix](tmp_path / f"out.{suffix}")
+    assert table["text"].to_list() == TEXTS
+    assert table.columns == ["text", "label", "probability_AI_Generated", "probability_Human_Written"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--input", "gone.txt"), "gone.txt does not exist"),
+        (("--input", "texts.pdf"), "texts.pdf is no .txt"),
+        (("--input", "texts.csv", "--text-column", "body"), 'text column "body" is not in'),
+        (("--input", "-"), "nothing to predict"),
+        (("text", "--output", "out.xlsx"), "out.xlsx must end in"),
+    ],
+)
+def test_predict_names_what_is_wrong_with_its_files(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    write_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["predict", str(run), *arguments], input="\n \n")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+
+
+# ---- --json ----
+
+
+def test_json_of_each_stage_command_is_one_object_and_nothing_else(toy_csv: Path, tmp_path: Path) -> None:
+    root = ("--root", tmp_path / "output", "--json")
+    settings = [part for setting in TINY_SETTINGS for part in ("--set", setting)]
+    data = ("--dataset", toy_csv, *settings)
+    run = tmp_path / "output" / "tiny-toy"
+    commands: dict[str, tuple[object, ...]] = {
+        "prepare": data,
+        "tokenize": data,
+        "train": (*data, "--max-steps", "2"),
+        "evaluate": (run,),
+        "export": (run, "--format", "adapter"),
+        "run": (*data, "--max-steps", "2"),
+    }
+    made = {"prepare": "prepare", "tokenize": "tokenize", "train": "train", "run": "export"}
+    for command, arguments in commands.items():
+        result = json.loads(call(command, *arguments, *root))
+        folder = Path(result["folders"][made.get(command, command)])
+        assert (folder / "manifest.json").is_file(), command
+        assert result["run"] == (None if command in ("prepare", "tokenize") else str(run)), command
+        if command in ("evaluate", "run"):
+            assert result["post_metrics"]["rows"] == 32
+    states = json.loads(call("status", *root))
+    assert {state["stage"] for state in states} >= {"prepare", "tokenize", "train", "evaluate", "export"}
+
+
+def test_json_of_an_error_leaves_stdout_empty(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "none"), "--json"])
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
