@@ -154,21 +154,22 @@ class _PlainBar:
     def __init__(self, console: Console, description: str, total: float, unit: str) -> None:
         self._console, self._description, self._total, self._unit = console, description, total, unit
         self._done = 0.0
+        self._is_over = False
         self._started = self._last_line = time.monotonic()
 
     def advance(self, n: float = 1, **fields: Any) -> None:
-        """Count, and print a line if the last one is long enough ago."""
+        """Count, and print a line if the last one is long enough ago; a total may be an estimate."""
         self._done += n
         now = time.monotonic()
-        is_last = self._done >= self._total
-        if now - self._last_line < PLAIN_PROGRESS_SECONDS and not (
-            is_last and now - self._started >= PLAIN_PROGRESS_SECONDS
-        ):
+        ends_now = self._done >= self._total and not self._is_over
+        self._is_over |= ends_now
+        since = self._started if ends_now else self._last_line
+        if now - since < PLAIN_PROGRESS_SECONDS:
             return
         self._last_line = now
         rate = self._done / max(now - self._started, 1e-9)
-        left = (self._total - self._done) / max(rate, 1e-9)
-        share = 100 * self._done / self._total if self._total else 100.0
+        left = max(self._total - self._done, 0) / max(rate, 1e-9)
+        share = min(100 * self._done / self._total, 100) if self._total else 100.0
         pace = f"{share:.0f} %, {rate:,.0f} {self._unit}/s, {left:.0f} s left"
         self._console.info(f"{self._description}: {pace}  {_format_fields(fields)}".rstrip())
 
