@@ -146,7 +146,8 @@ def start_wandb(
     try:
         return wandb.init(mode=mode, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
     except (wandb.Error, OSError) as error:
-        console.warn(f"Weights & Biases cannot be reached ({error}); this run is recorded offline.")
+        reason = str(error).partition("\n")[0]
+        console.warn(f"Weights & Biases cannot be reached ({reason}); this run is recorded offline.")
         return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)
 
 

@@ -1,11 +1,15 @@
 """Where a run's numbers go: whether Weights & Biases is online is decided without asking anybody."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from qwenkit.tracking import choose_wandb_mode
 
+SECRET = "c0ffee" * 6 + "c0ff"
 VARIABLES = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
 
 
@@ -60,3 +64,41 @@ def test_the_users_own_choice_stands(variable: str, mode: str, monkeypatch: pyte
     monkeypatch.setenv("WANDB_MODE", variable)
     assert choose_wandb_mode(None) == mode
     assert choose_wandb_mode("online") == "online"
+
+
+START = """
+from pathlib import Path
+from qwenkit import tracking
+from qwenkit.cli.options import command_frame
+
+tracking.INIT_TIMEOUT_SECONDS = 2
+with command_frame() as console:
+    run = tracking.start_wandb(
+        folder=Path("run"), project="p", entity=None, name="n", tags=["t"], notes=None, mode="online",
+        config={}, console=console,
+    )
+    run.log({"loss": 1.0}, step=1)
+    run.finish()
+"""
+
+
+def test_a_service_that_cannot_be_reached_costs_one_line_and_the_run_goes_on_offline(home: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "WANDB_API_KEY": SECRET,
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "NO_COLOR": "1",
+    }
+    finished = subprocess.run(
+        [sys.executable, "-c", START], cwd=home, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == ""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("warning: Weights & Biases cannot be reached (")
+    assert line.endswith("); this run is recorded offline.")
+    assert "\\u" not in line
+    assert list((home / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    assert not [path for path in home.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
