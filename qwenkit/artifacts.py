@@ -22,7 +22,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qwenkit.errors import ArtifactError, BusyError, ResourceError
+from qwenkit.errors import ArtifactError, BusyError, QwenkitError, ResourceError
+from qwenkit.exhaustion import is_disk_full
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -137,24 +138,26 @@ def publish(
         shutil.rmtree(staging.folder, ignore_errors=True)
         staging.folder.mkdir(parents=True)
         try:
-            yield staging
-            manifest = Manifest(
-                stage=stage,
-                fingerprint=fingerprint,
-                settings=dict(settings),
-                inputs=dict(inputs),
-                identity=dict(identity),
-                outputs=describe_outputs(staging.folder),
-                counts=staging.counts,
-                versions=package_versions(),
-                seed=seed,
-                duration_seconds=round(time.monotonic() - started, 3),
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            # The manifest goes last: its existence says that the stage finished.
-            write_json(staging.folder / MANIFEST_NAME, manifest.model_dump())
-            _fsync_tree(staging.folder)
-            _rename_into_place(staging.folder, target)
+            # Asked before the staging folder goes, which makes room again.
+            with _translate_disk_errors(target):
+                yield staging
+                manifest = Manifest(
+                    stage=stage,
+                    fingerprint=fingerprint,
+                    settings=dict(settings),
+                    inputs=dict(inputs),
+                    identity=dict(identity),
+                    outputs=describe_outputs(staging.folder),
+                    counts=staging.counts,
+                    versions=package_versions(),
+                    seed=seed,
+                    duration_seconds=round(time.monotonic() - started, 3),
+                    created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                )
+                # The manifest goes last: its existence says that the stage finished.
+                write_json(staging.folder / MANIFEST_NAME, manifest.model_dump())
+                _fsync_tree(staging.folder)
+                _rename_into_place(staging.folder, target)
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
 
@@ -366,12 +369,14 @@ def _fsync(path: Path) -> None:
 def _translate_disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except QwenkitError:
+        raise
+    except Exception as error:
+        if is_disk_full(error, target.parent if target.parent.is_dir() else None):
             raise ResourceError(
                 f"the disk is full while writing {target}: free some space and run the command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and not isinstance(error, FileExistsError):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise BusyError(
                 f"{target} cannot be written ({error.strerror}): choose another --root."
             ) from error

@@ -12,6 +12,7 @@ import typer
 
 from qwenkit.console import Console
 from qwenkit.errors import Interrupted, QwenkitError, ResourceError
+from qwenkit.exhaustion import is_disk_full, is_out_of_memory
 
 DATA = "Data and settings"
 TRAINING = "Training"
@@ -132,21 +133,11 @@ def command_frame(*, debug: bool = False, quiet: bool = False, json: bool = Fals
         _fail(
             console, error, "interrupted; the same command goes on from what is finished.", 130, debug=debug
         )
-    except MemoryError as error:
-        _fail(
-            console,
-            error,
-            "out of memory: lower the batch size or the data.",
-            ResourceError.exit_code,
-            debug=debug,
-        )
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        message = (
-            f"unexpected {type(error).__name__}: {error}\nThis is a bug of qwenkit's; --debug shows where."
-        )
-        _fail(console, error, message, QwenkitError.exit_code, debug=debug)
+        message, exit_code = _explain_unexpected(error)
+        _fail(console, error, message, exit_code, debug=debug)
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -156,6 +147,16 @@ def _fail(console: Console, error: BaseException, message: str, exit_code: int, 
         raise error
     console.error(message)
     raise typer.Exit(exit_code) from None
+
+
+def _explain_unexpected(error: Exception) -> tuple[str, int]:
+    if is_disk_full(error):
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return f"the disk is full{where}: free some space and run the command again.", ResourceError.exit_code
+    if is_out_of_memory(error):
+        return "out of memory: lower the batch size or the data.", ResourceError.exit_code
+    reason = f"unexpected {type(error).__name__}: {error}"
+    return f"{reason}\nThis is a bug of qwenkit's; --debug shows where.", QwenkitError.exit_code
 
 
 def _raise_interrupted(signal_number: int, frame: FrameType | None) -> Any:
