@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,7 +173,14 @@ def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     writer = writers.get(path.suffix.lower())
     if writer is None:
         raise DataError(f"{safe_text(str(path))} must end in {', '.join(writers)}.")
-    writer(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place and then renamed: half a file would look like all of it.
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        writer(staged)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _split_lines(content: bytes, shown: str) -> list[str]:
