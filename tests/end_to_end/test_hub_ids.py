@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.end_to_end.hub_repos import DATASET, MODEL
-from tests.end_to_end.processes import CommandProcess, Outcome, make_environment
+from tests.end_to_end.processes import CommandProcess, Outcome, make_environment, run_alone
 from tests.hub.hub_server import Fault, LocalHub, serve_hub
 
 SHORT = "--set training.max_steps=2 --set training.dataloader_num_workers=0 --no-wandb"
@@ -164,3 +164,32 @@ def test_a_repo_that_cannot_be_had_is_one_line_at_once(story: Story, command: st
 def is_one_error(outcome: Outcome) -> bool:
     """Tell whether stderr is one line that starts with `error:`."""
     return outcome.err.startswith("error: ") and outcome.err.count("\n") == 1 and not outcome.trace
+
+
+@pytest.mark.slow
+def test_when_the_hub_is_gone_what_was_made_serves_on_and_the_rest_is_one_line(story: Story) -> None:
+    home = story.output.parents[1]
+    process = CommandProcess(home / "work", make_environment(home))
+    prepared = process.call("prepare --dataset 10k")
+    never = process.call("prepare --dataset 100k")
+    predicted = process.call('predict output/qwen3-0.6b-10k "some text"')
+    process.close()
+    assert prepared.code == 0, prepared.told
+    assert "Taking what was prepared from revision" in prepared.err
+    assert "up to date, skipped" in prepared.out
+    assert never.code == 3
+    assert is_one_error(never), never.told
+    assert "cannot be reached for dataset codefactory4791/raid_aligned_100k" in never.err
+    assert predicted.code == 0, predicted.told
+    assert predicted.err == ""
+
+
+@pytest.mark.slow
+def test_a_bad_token_is_one_line_that_does_not_quote_it(story: Story) -> None:
+    home = story.output.parents[1]
+    environment = make_environment(home, endpoint=story.hub.endpoint, HF_TOKEN="hf_badTokenOfSomebody")
+    outcome = run_alone(home / "work", "prepare", "--dataset", "100k", environment=environment)
+    assert outcome.code == 3
+    assert is_one_error(outcome), outcome.told
+    assert "the hub refuses your token" in outcome.err
+    assert "hf_bad" not in outcome.told
