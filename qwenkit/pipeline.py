@@ -700,11 +700,13 @@ class QwenTrainingPipeline:
 
     def _find_rows(self, saved: SavedModel, data: str | Path | None) -> "LabelledSet":
         """Choose what a saved model is scored on: a file, the set of --dataset, or its own test split."""
-        from qwenkit.steps.labelled import find_own_split, read_file, read_test_split
+        from qwenkit.steps.labelled import find_own_split, read_file, read_test_split, warn_of_training_rows
 
         if data is not None:
             model = self.config.model.model_copy(update={"labels": list(self.labels)})
-            return read_file(data, model_settings=model, console=self.console)
+            rows = read_file(data, model_settings=model, console=self.console)
+            warn_of_training_rows(rows, saved, self.workspace, console=self.console)
+            return rows
         if self._saved is not None and not self._names_own_data(saved):
             self.config.model.labels = list(self.labels)
             self.load_datasets()

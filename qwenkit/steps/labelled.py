@@ -126,6 +126,29 @@ def read_file(path: str | Path, *, model_settings: Any, console: Console) -> Lab
     )
 
 
+def warn_of_training_rows(
+    rows: LabelledSet, saved: SavedModel, workspace: Workspace, *, console: Console
+) -> None:
+    """Say how many rows of a user's file the model was trained on, where its train split is still there."""
+    import polars as pl
+
+    if saved.dataset is None or saved.manifest is None:
+        return
+    folder = workspace.prepared(saved.dataset)
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.fingerprint != saved.manifest.inputs.get(PREPARE.name):
+        return
+    texts = rows.frame["text"].unique()
+    train = pl.scan_parquet(folder / "train.parquet", glob=False).select("text")
+    seen = train.filter(pl.col("text").is_in(texts.implode())).unique().collect()
+    n_seen = rows.frame["text"].is_in(seen["text"].implode()).sum()
+    if n_seen:
+        console.warn(
+            f"{n_seen:,} of {rows.frame.height:,} rows are in the train split of {saved.title}: "
+            "their score says little about new text."
+        )
+
+
 def _read_split(
     folder: Path, manifest: Manifest, split: str, *, title: str, name: str | None = None
 ) -> LabelledSet:

@@ -57,6 +57,18 @@ def test_evaluate_data_scores_all_rows_of_any_labelled_file(run: Path, tmp_path:
     assert metrics["auroc"] > 0.9
 
 
+def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
+    run: Path, toy_csv: Path, tmp_path: Path
+) -> None:
+    fresh = write_toy_csv(tmp_path / "fresh.csv", rows=16, seed=11)
+    out = ("--root", run.parent, "--out", tmp_path / "results")
+    for data, warning in ((fresh, ""), (toy_csv, "warning: 256 of 320 rows are in the train split of")):
+        result = CliRunner().invoke(app, [str(word) for word in ("evaluate", run, "--data", data, *out)])
+        assert result.exit_code == 0, result.output
+        assert result.stderr.startswith(warning)
+        assert bool(result.stderr) == bool(warning)
+
+
 def test_evaluate_data_with_other_column_names(run: Path, tmp_path: Path) -> None:
     table = pl.read_csv(write_toy_csv(tmp_path / "x.csv", rows=24, seed=6)).rename(
         {"text": "body", "label": "class"}
