@@ -110,6 +110,14 @@ def test_the_commands_leave_on_disk_what_the_readme_shows(
         assert any(path.name == name for path in published), name
 
 
+def test_without_a_key_runs_are_tracked_offline_unless_told_otherwise(
+    folder: Path, outcomes: dict[Snippet, Outcome]
+) -> None:
+    assert outcomes
+    assert list((folder / "output/qwen3-0.6b-100k/wandb").glob("offline-run-*/*.wandb"))
+    assert not (folder / "output/qwen3-0.6b-1m/wandb").exists()
+
+
 @pytest.mark.parametrize("command", MAKE, ids=lambda snippet: snippet.text)
 def test_each_make_target_of_the_readme_exists(command: Snippet) -> None:
     finished = subprocess.run(

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM in a real process: the right exit code, one line, and the same command goes on."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.end_to_end.processes import TIMEOUT_SECONDS, make_environment, run_al
 
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 SETTINGS = [part for setting in TINY_SETTINGS for part in ("--set", setting)]
+TRACKED = ("--set", "wandb.enabled=true")
 STEPS = 60
 
 pytestmark = pytest.mark.slow
@@ -32,13 +34,15 @@ def interrupt(
             env=make_environment(folder, PYTHONUNBUFFERED="1"),
             stdout=told,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not when():
             assert process.poll() is None, (folder / "told").read_text()
             assert time.monotonic() < deadline, (folder / "told").read_text()
             time.sleep(0.01)
-        process.send_signal(number)
+        # A terminal sends Ctrl-C to the whole group: to the service that W&B starts, too.
+        os.killpg(process.pid, number)
         code = process.wait(timeout=TIMEOUT_SECONDS)
     return code, (folder / "told").read_text()
 
@@ -48,7 +52,7 @@ def test_a_signal_in_training_leaves_a_checkpoint_that_the_same_command_goes_on_
     tmp_path: Path, toy_csv: Path, number: signal.Signals, code: int
 ) -> None:
     log = tmp_path / "output/tiny-toy/metrics.jsonl"
-    options = (*SETTINGS, "--max-steps", STEPS, "--set", "early_stopping.enabled=false")
+    options = (*SETTINGS, "--max-steps", STEPS, "--set", "early_stopping.enabled=false", *TRACKED)
     command = ("train", "--dataset", toy_csv, *options)
     found, told = interrupt(
         tmp_path, *command, number=number, when=lambda: log.is_file() and '"step": 3' in log.read_text()
