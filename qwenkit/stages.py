@@ -57,10 +57,15 @@ PREPARE = Stage(
         "dataset.shuffle_seed",
         "dataset.domain_column",
         "dataset.deduplicate",
+        "dataset.near_duplicates.*",
+        "dataset.group_columns",
+        "dataset.leakage",
+        "dataset.holdout",
         "evaluation.positive_label",
         "class_weights.*",
     ),
     resolved=("dataset.name", "dataset.revision", "dataset.config_name"),
+    revision=2,
 )
 
 TOKENIZE = Stage(

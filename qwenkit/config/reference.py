@@ -194,6 +194,8 @@ def _name_type(annotation: Any) -> str:
         return " | ".join(map(_name_type, arguments))
     if origin is list:
         return f"list of {_name_type(arguments[0])}"
+    if origin is dict:
+        return f"lists by name, each a {_name_type(arguments[1])}"
     if hasattr(annotation, "__metadata__"):
         return _name_type(arguments[0])
     return _TYPE_NAMES[annotation]

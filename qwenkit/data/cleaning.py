@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-# Checked in this order; a row is counted under the first that fits.
-REASONS = ("null", "empty", "unknown_label", "conflicting_label", "duplicate")
+# Checked in this order; a row is counted under the first that fits. The last two depend on the splits.
+REASONS = ("null", "empty", "unknown_label", "conflicting_label", "duplicate", "leak", "held_out")
 
 # One visible character: no space of any script, no control, no format (zero-width) or other ignorable one,
 # and no blank Braille cell, which Unicode counts as a symbol.
@@ -49,7 +49,7 @@ def find_dropped(rows: pl.DataFrame, *, deduplicate: bool) -> pl.DataFrame:
             in other splits still go, so that no text is ever in two.
 
     Returns:
-        `rows` in their order, with `reason`, `group` (row_id of the copy that has precedence), `is_overlap`
+        `rows` in their order, with `reason`, `copy_of` (row_id of the copy that has precedence), `is_overlap`
             (dropped, because another split holds the same text and label). All copies of a text get one
             domain, the smallest, so that nothing later depends on which copy stayed.
     """
@@ -80,13 +80,13 @@ def find_dropped(rows: pl.DataFrame, *, deduplicate: bool) -> pl.DataFrame:
         )
     )
     return rows.with_columns(
-        group=pl.col("first_place") % _ROW_ID_RANGE,
+        copy_of=pl.col("first_place") % _ROW_ID_RANGE,
         is_overlap=pl.col("reason").eq_missing("duplicate") & is_elsewhere,
     ).drop("is_conflict", "first_place")
 
 
 def count_rows(marked: pl.DataFrame) -> dict[str, SplitAccount]:
-    """Account for the rows of each split from what `find_dropped` marked; every reason is listed."""
+    """Account for the rows of each split as it came, from the reason of each; every reason is listed."""
     kept = pl.col("reason").is_null()
     sizes = marked.group_by("split", maintain_order=True).agg(pl.len(), kept=kept.sum())
     dropped = dict.fromkeys(sizes["split"], dict.fromkeys(REASONS, 0))

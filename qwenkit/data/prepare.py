@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,10 @@ from qwenkit.config.schema_training import ClassWeights
 from qwenkit.console import safe_text
 from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
 from qwenkit.data.frames import SPLITS, UNSPLIT, RawData, load_source, to_raw
+from qwenkit.data.groups import GroupSummary, describe_groups, group_rows
+from qwenkit.data.holdout import mark_held_out, name_split, place_held_out
 from qwenkit.data.labels import LabelTable, choose_class_weights, count_labels, list_values
+from qwenkit.data.overlap import describe_leaks, drop_leaks, find_leaks, measure_overlap
 from qwenkit.data.prepared import PreparedData
 from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, restore_names
 from qwenkit.data.sources import Source
@@ -61,28 +65,38 @@ def prepare_splits(
     names = dict(
         zip(SPLITS, (dataset.train_split, dataset.validation_split, dataset.test_split), strict=True)
     )
-    ratios = dict(zip(SPLITS, dataset.split_ratios, strict=True))
-
     chosen, split_notes = choose_splits(raw.splits, names)
     sources = {split: restore_names(frame, **columns) for split, frame in chosen.items()}
     domain_column = find_domain_column(sources, dataset.domain_column)
     rows, unknown, label_notes = collect_rows(sources, labels=labels, domain_column=domain_column, **columns)
     marked = find_dropped(rows, deduplicate=dataset.deduplicate)
-    accounts = count_rows(marked)
-    placed, cut_notes = place_rows(marked, ratios, seed=dataset.shuffle_seed)
+    grouped, groups, group_notes = group_rows(
+        marked, sources, columns=dataset.group_columns, near_duplicates=dataset.near_duplicates
+    )
+    overlap = measure_overlap(grouped)
+    placed, cut_notes = _place(mark_held_out(grouped, sources, dataset.holdout), dataset)
+    accounts = count_rows(placed)
     found = build_frames(sources, placed, labels=labels, **columns)
-    frames = {split: found[split] for split in SPLITS if split in found}
+    order = [*SPLITS, *dict.fromkeys(map(name_split, dataset.holdout))]
+    frames = {split: found[split] for split in order if split in found}
     counts = {split: count_labels(frame["label_id"], labels) for split, frame in frames.items()}
-    _require_rows(counts, accounts)
+    _require_rows(counts, accounts, groups)
     weights = _weigh_classes(frames["train"], labels, class_weights or ClassWeights())
-    facts = [*describe_overlap(marked), *_describe(unknown, accounts, counts)]
+    found_notes, warnings = zip(
+        describe_groups(groups), describe_leaks(overlap, dataset.leakage), strict=True
+    )
+    facts = [*describe_overlap(marked), *group_notes, *chain(*found_notes)]
+    facts += _describe(unknown, accounts, counts)
     return PreparedData(
         splits=frames,
         labels=LabelTable(labels, counts, weights, positive),
         accounts=accounts,
+        groups=groups,
+        overlap=overlap,
         domain_column=domain_column,
         unknown_labels=unknown,
         notes=(*raw.notes, *split_notes, *label_notes, *cut_notes, *facts),
+        warnings=tuple(chain(*warnings)),
     )
 
 
@@ -113,6 +127,18 @@ def prepare_labelled(data: Any, *, model: Model) -> LabelledRows:
     return LabelledRows(frames["test"], accounts["test"], domain_column, (*raw.notes, *notes))
 
 
+def _place(marked: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, list[str]]:
+    """Settle where every row goes: given, cut, held out, or dropped because another split holds its like."""
+    ratios = dict(zip(SPLITS, dataset.split_ratios, strict=True))
+    placed, notes = place_rows(
+        drop_leaks(marked, dataset.leakage),
+        ratios,
+        seed=dataset.shuffle_seed,
+        is_recut=dataset.leakage == "resplit" and UNSPLIT not in marked["split"],
+    )
+    return find_leaks(place_held_out(placed)), notes
+
+
 def _load(data: Any) -> RawData:
     return load_source(data) if isinstance(data, Source) else to_raw(data)
 
@@ -129,15 +155,18 @@ def _weigh_classes(train: pl.DataFrame, labels: tuple[str, ...], settings: Class
     return tuple(float(str(weight)) for weight in weights)
 
 
-def _require_rows(counts: Mapping[str, Mapping[str, int]], accounts: Mapping[str, SplitAccount]) -> None:
+def _require_rows(
+    counts: Mapping[str, Mapping[str, int]], accounts: Mapping[str, SplitAccount], groups: GroupSummary
+) -> None:
     """Refuse what cannot be trained or scored: an empty split, a class without a training row."""
     for split, account in accounts.items():
         _require_kept(split, account)
     for split in SPLITS:
         if split not in counts:
             kept = sum(account.kept for account in accounts.values())
+            together = f" in {groups.groups:,} groups" if groups.groups < groups.rows else ""
             raise DataError(
-                f"{kept:,} usable rows are too few: {split} would be empty. Add rows, or give it a larger "
+                f"{kept:,} usable rows{together} are too few: {split} would be empty. Add rows, or give it a larger "
                 "share in dataset.split_ratios."
             )
     lacking = [label for label, count in counts["train"].items() if not count]

@@ -1,4 +1,4 @@
-"""What the stage leaves on disk: three Parquet files, labels.json and audit.json, and the way back."""
+"""What the stage leaves on disk: a Parquet file a split, labels, audit and overlap, and the way back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ import polars as pl
 
 from qwenkit.artifacts import read_json, write_json
 from qwenkit.data.cleaning import SplitAccount
-from qwenkit.data.frames import SPLITS
+from qwenkit.data.groups import GroupSummary
 from qwenkit.data.labels import LabelTable
+from qwenkit.data.overlap import Overlap
 from qwenkit.data.parquet import read_parquet, write_parquet
 
 
@@ -19,20 +20,27 @@ class PreparedData:
     """Clean splits, and the account of how they came about.
 
     Attributes:
-        splits: train, validation, test; columns row_id, text, label, label_id, then the source's others.
+        splits: train, validation, test, and further test splits of what is held out; columns row_id, text,
+            label, label_id, group, leaks_from_train, then the source's others.
         labels: Names, counts a split, class weights.
         accounts: By split as the source has it ("all" for a set in one piece).
+        groups: How rows were put together that no split may part.
+        overlap: What the splits shared as they came, before anything was done about it.
         domain_column: The column that splits were stratified by; None where the data has none.
         unknown_labels: Label values that are no class, with their row counts, most frequent first.
         notes: What a person should be told.
+        warnings: What a person must not miss.
     """
 
     splits: Mapping[str, pl.DataFrame]
     labels: LabelTable
     accounts: Mapping[str, SplitAccount]
+    groups: GroupSummary
+    overlap: tuple[Overlap, ...]
     domain_column: str | None
     unknown_labels: Mapping[str, int]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def written(self) -> dict[str, int]:
@@ -42,7 +50,9 @@ class PreparedData:
     def count_rows(self) -> dict[str, Any]:
         """Give the row accounting as plain numbers, for the manifest and audit.json."""
         accounts = {split: account.to_json() for split, account in self.accounts.items()}
-        return {"splits": accounts, "written": self.written}
+        overlap = {f"{each.split} with {each.other}": [each.exact, each.near] for each in self.overlap}
+        groups = self.groups.to_json()
+        return {"splits": accounts, "written": self.written, "groups": groups, "overlap_exact_near": overlap}
 
 
 def write_prepared(folder: Path, prepared: PreparedData) -> None:
@@ -55,8 +65,10 @@ def write_prepared(folder: Path, prepared: PreparedData) -> None:
         "unknown_labels": dict(prepared.unknown_labels),
         "domain_column": prepared.domain_column,
         "notes": list(prepared.notes),
+        "warnings": list(prepared.warnings),
     }
     write_json(folder / "audit.json", audit)
+    write_json(folder / "overlap.json", {"pairs": [each.to_json() for each in prepared.overlap]})
 
 
 def read_prepared(folder: Path) -> PreparedData:
@@ -67,12 +79,15 @@ def read_prepared(folder: Path) -> PreparedData:
     """
     audit = read_json(folder / "audit.json")
     return PreparedData(
-        splits={split: read_split(folder, split) for split in SPLITS},
+        splits={split: read_split(folder, split) for split in audit["written"]},
         labels=read_labels(folder),
         accounts={split: SplitAccount.from_json(counts) for split, counts in audit["splits"].items()},
+        groups=GroupSummary.from_json(audit["groups"]),
+        overlap=tuple(Overlap.from_json(pair) for pair in read_json(folder / "overlap.json")["pairs"]),
         domain_column=audit["domain_column"],
         unknown_labels=audit["unknown_labels"],
         notes=tuple(audit["notes"]),
+        warnings=tuple(audit["warnings"]),
     )
 
 

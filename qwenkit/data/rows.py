@@ -10,6 +10,8 @@ from qwenkit.data.splits import PRECEDENCE
 from qwenkit.errors import ConfigError, DataError
 
 CANONICAL_COLUMNS = ("row_id", "text", "label", "label_id")
+# Written beside them where the rows were split.
+SPLIT_COLUMNS = ("group", "leaks_from_train")
 DOMAIN_COLUMNS = ("domain_name", "domain")
 
 
@@ -70,6 +72,35 @@ def collect_rows(
     return rows.with_columns(label_id=label_ids), unknown, notes
 
 
+def collect_columns(
+    sources: Mapping[str, pl.DataFrame], names: Sequence[str], *, kind: str, setting: str
+) -> pl.DataFrame:
+    """Lay some columns of all splits under each other as text, null where a split lacks one.
+
+    Args:
+        kind: What they are, for messages: "group".
+
+    Returns:
+        The columns named, a line for each row_id.
+
+    Raises:
+        DataError: A column is in no split, or holds lists or structs.
+    """
+    present = list(dict.fromkeys(column for frame in sources.values() for column in frame.columns))
+    for name in names:
+        if name not in present:
+            raise _missing_column(kind, name, present, setting=setting, place="data")
+    parts = []
+    for frame in sources.values():
+        empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
+        columns = [
+            as_text(frame[name], column=name, setting=setting) if name in frame.columns else empty.alias(name)
+            for name in names
+        ]
+        parts.append(pl.DataFrame(columns))
+    return pl.concat(parts)
+
+
 def build_frames(
     sources: Mapping[str, pl.DataFrame],
     placed: pl.DataFrame,
@@ -82,21 +113,30 @@ def build_frames(
 
     Args:
         sources: The frames that `collect_rows` got.
-        placed: Its rows, in its order, with `destination`: the final split, null for dropped rows.
+        placed: Its rows, in its order, with `destination` (the final split, null for dropped rows) and, where
+            they were split, group and leaks_from_train.
 
     Returns:
         Frames by final split, in reading order; a split without rows is missing.
     """
     names = dict(enumerate(labels))
     label = pl.col("label_id").replace_strict(names, default=None, return_dtype=pl.String).alias("label")
-    frames: dict[str, pl.DataFrame] = {}
+    columns = [
+        "row_id",
+        "text",
+        label,
+        "label_id",
+        *[name for name in SPLIT_COLUMNS if name in placed.columns],
+    ]
+    parts: dict[str, list[pl.DataFrame]] = {}
     for source, frame in sources.items():
-        others = _rename_clashes(frame.drop(text_column, label_column))
         rows = placed.filter(pl.col("split") == source)
-        whole = rows.select("row_id", "text", label, "label_id").hstack(others)
+        canonical = rows.select(columns)
+        others = _rename_clashes(frame.drop(text_column, label_column), canonical.columns)
+        whole = canonical.hstack(others)
         for split in rows["destination"].drop_nulls().unique():
-            frames[split] = whole.filter(rows["destination"] == split)
-    return frames
+            parts.setdefault(split, []).append(whole.filter(rows["destination"] == split))
+    return {split: _stack(frames, split) for split, frames in parts.items()}
 
 
 def _take_text(frame: pl.DataFrame, column: str, *, kind: str, setting: str, place: str) -> pl.Series:
@@ -112,11 +152,22 @@ def _missing_column(kind: str, column: str, columns: Sequence[str], *, setting: 
     )
 
 
-def _rename_clashes(others: pl.DataFrame) -> pl.DataFrame:
+def _stack(frames: Sequence[pl.DataFrame], split: str) -> pl.DataFrame:
+    """Put what several given splits contribute to one final split under each other."""
+    if len(frames) == 1:
+        return frames[0]
+    try:
+        return pl.concat(frames, how="diagonal_relaxed").sort("row_id")
+    except pl.exceptions.PolarsError as error:
+        message = f"the splits that make up {split} have columns that do not fit together: {error}"
+        raise DataError(message) from error
+
+
+def _rename_clashes(others: pl.DataFrame, taken: Sequence[str]) -> pl.DataFrame:
     """Keep a source's own row_id, label_id, text or label as source_row_id and so on."""
     renamed: dict[str, str] = {}
     for name in others.columns:
-        if name in CANONICAL_COLUMNS:
+        if name in taken:
             free = f"source_{name}"
             while free in others.columns:
                 free = f"source_{free}"

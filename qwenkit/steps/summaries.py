@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from qwenkit.data.prepared import PreparedData
 
 
+# The table gives each two splits once; overlap.json has both ways.
+VALIDATION_TEST = ("validation", "test")
+
+
 def show_prepared(console: Console, prepared: "PreparedData") -> None:
     """Print the row accounting, the labels of each split, and what a person should know."""
     accounts = prepared.accounts
@@ -30,5 +34,26 @@ def show_prepared(console: Console, prepared: "PreparedData") -> None:
     ]
     weights = ["class weight", *[f"{weight:.4f}" for weight in table.class_weights], ""]
     console.table("Splits", ["split", *table.names, "rows"], [*counts, weights])
+    shown = [
+        each
+        for each in prepared.overlap
+        if each.split != "train" and (each.split, each.other) != VALIDATION_TEST
+    ]
+    if any(each.exact or each.near for each in shown):
+        overlaps = [
+            [
+                each.split,
+                each.other,
+                f"{each.rows:,}",
+                f"{each.exact:,}",
+                f"{each.near:,}",
+                f"{each.near_share:.1%}",
+            ]
+            for each in shown
+        ]
+        headings = ["rows of", "also in", "clean rows", "exact copies", "near-duplicates", "share"]
+        console.table("Overlap of the splits as they came", headings, overlaps)
     for note in prepared.notes:
         console.info(note)
+    for warning in prepared.warnings:
+        console.warn(warning)

@@ -39,7 +39,7 @@ def test_columns_are_canonical_first_and_the_rest_as_it_was(prepare, rows: pl.Da
     )
     test = prepare(source, text_column="body", label_column="kind").splits["test"]
     assert test.columns == [
-        *("row_id", "text", "label", "label_id", "domain_name", "length"),
+        *("row_id", "text", "label", "label_id", "group", "leaks_from_train", "domain_name", "length"),
         *("source_text", "source_source_row_id", "source_row_id", "source_label"),
     ]
     assert [test.schema[name] for name in ("row_id", "text", "label", "label_id", "length")] == [
@@ -181,7 +181,8 @@ def test_what_is_written_is_read_back(prepare, rows: pl.DataFrame, tmp_path: Pat
     )
     prepared = prepare(pl.concat([rows, rows.head(10)]))
     write_prepared(tmp_path, prepared)
-    names = ["audit.json", "labels.json", "test.parquet", "train.parquet", "validation.parquet"]
+    json_names = ["audit.json", "labels.json", "overlap.json"]
+    names = [*json_names, "test.parquet", "train.parquet", "validation.parquet"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     back = read_prepared(tmp_path)
     assert {**vars(back), "splits": None} == {**vars(prepared), "splits": None}

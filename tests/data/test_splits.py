@@ -74,6 +74,76 @@ def test_rows_of_one_group_stay_together() -> None:
     assert set(rows["split"]) == set(SHARES)
 
 
+@st.composite
+def grouped_rows(draw: st.DrawFn) -> pl.DataFrame:
+    """Rows in groups of one to twelve, of any domains and labels."""
+    sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=60))
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    strata = draw(st.lists(st.integers(0, 5), min_size=len(groups), max_size=len(groups)))
+    return pl.DataFrame(
+        {
+            "text": [f"text {i}" for i in range(len(groups))],
+            "label_id": [stratum % 2 for stratum in strata],
+            "domain": [["news", "wiki", None][stratum // 2] for stratum in strata],
+            "group": groups,
+        }
+    )
+
+
+@given(rows=grouped_rows(), seed=st.integers(0, 100))
+def test_no_group_is_parted_and_no_row_lost_whatever_the_groups(rows: pl.DataFrame, seed: int) -> None:
+    rows = rows.with_columns(split=assign_splits(rows, SHARES, seed=seed))
+    assert rows["split"].is_in(list(SHARES)).all()
+    assert rows.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+    # What rounding and the last groups cost: no split is off by more than two of the largest groups and a row a
+    # stratum.
+    largest = rows.group_by("group").len()["len"].max()
+    for split, share in SHARES.items():
+        assert abs((rows["split"] == split).sum() - share * rows.height) <= 2 * largest + 6
+
+
+@given(rows=grouped_rows(), seed=st.integers(0, 100))
+def test_splits_of_groups_do_not_depend_on_the_order_of_rows(rows: pl.DataFrame, seed: int) -> None:
+    splits = dict(zip(rows["text"], assign_splits(rows, SHARES, seed=42), strict=True))
+    # Other numbers for the groups, too.
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=seed).with_columns(
+        group=(pl.col("group") * 37 + seed) % 61
+    )
+    assert dict(zip(shuffled["text"], assign_splits(shuffled, SHARES, seed=42), strict=True)) == splits
+
+
+def test_groups_of_every_size_are_spread_by_the_shares() -> None:
+    sizes = [1] * 2000 + [2] * 300 + [12] * 200 + [40] * 20
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+    rows = pl.DataFrame(
+        {
+            "text": [f"text {i}" for i in range(len(groups))],
+            # Human and machine texts of one source, and of two domains now and then.
+            "label_id": [i % 2 for i in range(len(groups))],
+            "domain": [["news", "wiki"][(group + (i % 11 == 0)) % 2] for i, group in enumerate(groups)],
+            "group": groups,
+        }
+    )
+    rows = rows.with_columns(split=assign_splits(rows, SHARES, seed=42), size=pl.len().over("group"))
+    shares = rows.group_by("domain", "label_id").agg(
+        [(pl.col("split") == split).mean().alias(split) for split in SHARES]
+    )
+    for split, share in SHARES.items():
+        # Single rows make up for what groups leave: exact to the row, of 1,300 or so in each stratum.
+        assert shares[split].to_list() == pytest.approx([share] * 4, abs=1 / 1000)
+    # Nor may the test split hold small groups only.
+    by_size = rows.group_by("size").agg((pl.col("split") == "test").mean().alias("test")).sort("size")
+    assert by_size["test"].to_list()[1:] == pytest.approx([0.1] * 3, abs=0.05)
+
+
+def test_one_group_of_half_the_rows_goes_to_train_and_the_rest_makes_up_for_it() -> None:
+    rows = make_rows(300).with_columns(
+        group=pl.when(pl.int_range(pl.len()) < 150).then(0).otherwise(pl.int_range(300))
+    )
+    counts = assign_splits(rows, SHARES, seed=42).value_counts().rows()
+    assert dict(counts) == {"train": 240, "validation": 30, "test": 30}
+
+
 def test_hash_of_a_text_never_changes() -> None:
     digest = hash_texts(pl.Series(["häß\n"]), seed=42)[0]
     assert digest.hex() == "6031b6378bd2f543cec27a0829290cf1"
