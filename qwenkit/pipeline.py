@@ -434,10 +434,13 @@ class QwenTrainingPipeline:
         self._put_labels(loaded.bundle.labels, self.class_weights)
 
     @after("train")
-    def run_post_evaluation(self, *, data: str | Path | None = None, out: Path | None = None) -> None:
-        """Score the trained model on all of the test split, or on any labelled file.
+    def run_post_evaluation(
+        self, *, split: str = "test", data: str | Path | None = None, out: Path | None = None
+    ) -> None:
+        """Score the trained model on all of the test split, on another split, or on any labelled file.
 
         Args:
+            split: Of the data that it was trained from: test, or test_holdout_COLUMN (dataset.holdout).
             data: A labelled file instead of the test split that the model never saw.
             out: Folder for the results, instead of evaluated/ in the run.
         """
@@ -446,7 +449,7 @@ class QwenTrainingPipeline:
         if self._saved is None and not self.config.evaluation.run_post_training_eval:
             return
         saved = self._saved or find_model(self.run_folder, self.workspace)
-        rows = self._find_rows(saved, data)
+        rows = self._find_rows(saved, data, split)
         folder = out or saved.evaluation_folder(self.workspace, rows.name)
         plan = self._plan_evaluation(folder, rows, saved=saved)
         self.console.header("evaluate", f"{saved.folder} on {rows.title}")
@@ -698,8 +701,8 @@ class QwenTrainingPipeline:
     def _own_base_for(self, bundle: "Bundle") -> Path | None:
         return self._base.own_folder if self._base is not None and bundle.kind == "adapter" else None
 
-    def _find_rows(self, saved: SavedModel, data: str | Path | None) -> "LabelledSet":
-        """Choose what a saved model is scored on: a file, the set of --dataset, or its own test split."""
+    def _find_rows(self, saved: SavedModel, data: str | Path | None, split: str) -> "LabelledSet":
+        """Choose what a saved model is scored on: a file, the set of --dataset, or a split of its own."""
         from qwenkit.steps.labelled import find_own_split, read_file, read_test_split, warn_of_training_rows
 
         if data is not None:
@@ -711,9 +714,10 @@ class QwenTrainingPipeline:
             self.config.model.labels = list(self.labels)
             self.load_datasets()
             self.create_label_mappings()
-            return read_test_split(self._books.plans[PREPARE.name].folder, saved)
-        rows = find_own_split(saved, self.workspace, "test")
-        return rows if self._saved is not None else replace(rows, tokenized=self.test_tokenized)
+            return read_test_split(self._books.plans[PREPARE.name].folder, saved, split)
+        rows = find_own_split(saved, self.workspace, split)
+        is_at_hand = self._saved is None and split == "test"
+        return replace(rows, tokenized=self.test_tokenized) if is_at_hand else rows
 
     def _names_own_data(self, saved: SavedModel) -> bool:
         """Tell whether the data set is the one that the model learned from: its split must stay as it was."""

@@ -203,6 +203,15 @@ def evaluate(
             help="Any labelled file instead of the test split.",
         ),
     ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            rich_help_panel=opt.DATA,
+            help="Another prepared split, such as test_holdout_model (dataset.holdout).",
+        ),
+    ] = "test",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
@@ -225,7 +234,7 @@ def evaluate(
         )
         pipeline.load_config()
         pipeline.load_trained(model)
-        pipeline.run_post_evaluation(data=data, out=out)
+        pipeline.run_post_evaluation(split=split, data=data, out=out)
         _finish(console, pipeline, "evaluate")
 
 

@@ -65,6 +65,15 @@ def place_held_out(placed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def complete_classes(splits: Mapping[str, pl.DataFrame], split: str) -> pl.DataFrame:
+    """Give a held-out split with test's rows of the classes that it lacks; any other split as it is."""
+    frame = splits[split]
+    if not split.startswith(PREFIX):
+        return frame
+    others = splits["test"].filter(~pl.col("label_id").is_in(frame["label_id"].unique().to_list()))
+    return pl.concat([frame, others], how="diagonal_relaxed").sort("row_id")
+
+
 def _require_values(values: pl.Series, column: str, wanted: Sequence[str]) -> None:
     counts = dict(values.drop_nulls().value_counts(sort=True).rows())
     missing = [value for value in wanted if value not in counts]

@@ -166,8 +166,8 @@ def _require_rows(
             kept = sum(account.kept for account in accounts.values())
             together = f" in {groups.groups:,} groups" if groups.groups < groups.rows else ""
             raise DataError(
-                f"{kept:,} usable rows{together} are too few: {split} would be empty. Add rows, or give it a larger "
-                "share in dataset.split_ratios."
+                f"{kept:,} usable rows{together} are too few: {split} would be empty. "
+                "Add rows, or give it a larger share in dataset.split_ratios."
             )
     lacking = [label for label, count in counts["train"].items() if not count]
     if lacking:

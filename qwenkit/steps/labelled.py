@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qwenkit.artifacts import Manifest, read_manifest
-from qwenkit.console import Console
+from qwenkit.console import Console, safe_text
 from qwenkit.errors import ArtifactError
 from qwenkit.runs import Workspace
 from qwenkit.saved import SavedModel
@@ -72,17 +72,19 @@ def find_own_split(saved: SavedModel, workspace: Workspace, split: str) -> Label
             f"{folder} was prepared anew since {saved.folder} was trained, so its {split} rows may have been "
             "trained on: train again, or name data with --data FILE."
         )
-    return _read_split(folder, manifest, split, title=f"the {split} split of {saved.dataset}")
+    name = None if split == "test" else split
+    return _read_split(folder, manifest, split, title=f"the {split} split of {saved.dataset}", name=name)
 
 
-def read_test_split(folder: Path, saved: SavedModel) -> LabelledSet:
-    """Read the test split of any prepared data; its name stays empty where the model was trained on it."""
+def read_test_split(folder: Path, saved: SavedModel, split: str = "test") -> LabelledSet:
+    """Read a split of any prepared data; its name stays empty for the test split of the model's own."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise ArtifactError(f"{folder} holds no prepared data: run `qwenkit prepare` first.")
     dataset = folder.parent.name
-    name = None if dataset == saved.dataset else dataset
-    return _read_split(folder, manifest, "test", title=f"the test split of {dataset}", name=name)
+    parts = [dataset] * (dataset != saved.dataset) + [split] * (split != "test")
+    title = f"the {split} split of {dataset}"
+    return _read_split(folder, manifest, split, title=title, name="-".join(parts) or None)
 
 
 def sample_test_rows(test: Any, tokenized: Any, *, size: int, seed: int) -> LabelledSet:
@@ -152,14 +154,24 @@ def warn_of_training_rows(
 def _read_split(
     folder: Path, manifest: Manifest, split: str, *, title: str, name: str | None = None
 ) -> LabelledSet:
-    """Read one split of prepared data, with the train split for baselines."""
+    """Read one split of prepared data, with the train split for baselines.
+
+    A split of what is held out may lack a class: a generator's holds no human text. It is scored beside the
+    rows of that class in test, which training has not seen either.
+    """
+    from qwenkit.data.holdout import complete_classes
     from qwenkit.data.prepared import read_prepared
 
     prepared = read_prepared(folder)
+    if split not in prepared.splits:
+        raise ArtifactError(
+            f'{folder} has no split "{safe_text(split)}"; it has: {", ".join(prepared.splits)}. '
+            "Further test splits come from dataset.holdout."
+        )
     return LabelledSet(
         title=title,
         name=name,
-        frame=prepared.splits[split],
+        frame=complete_classes(prepared.splits, split),
         train=prepared.splits["train"],
         inputs={PREPARE.name: manifest.fingerprint},
         identity={"split": split},

@@ -1,4 +1,4 @@
-"""Whatever the rows, their copies and sources: groups hold together, and only content decides where they go."""
+"""Whatever the rows, copies and sources: groups hold together, and only content decides where they go."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ VARIANTS = [
     *(f"{one} {other}" for one, other in zip(DOCUMENTS[:6], DOCUMENTS[6:], strict=True)),
     *("short", "SHORT", "short ", "", "!!!"),
 ]
-SCHEMA = {name: pl.String for name in ("text", "label", "domain", "model", "source_id", "adv_source_id")}
+SCHEMA = dict.fromkeys(("text", "label", "domain", "model", "source_id", "adv_source_id"), pl.String)
 ids = st.sampled_from([None, "", "s1", "s2", "s3"])
 row = st.fixed_dictionaries(
     {
@@ -48,7 +48,7 @@ SOLID = [
 policies = st.sampled_from(["report", "drop_from_train", "drop_from_eval", "resplit"])
 holdouts = st.sampled_from([{}, {"model": ["gpt4"]}, {"domain": ["w"], "model": ["gpt4"]}])
 in_one_piece = st.fixed_dictionaries({UNSPLIT: row_lists})
-given_splits = st.fixed_dictionaries({split: row_lists for split in SPLITS})
+given_splits = st.fixed_dictionaries(dict.fromkeys(SPLITS, row_lists))
 
 
 def make_frames(data: dict[str, list[dict[str, Any]]]) -> dict[str, pl.DataFrame]:
@@ -124,7 +124,7 @@ def test_order_of_rows_decides_neither_groups_nor_splits(data, leakage, holdout,
 def test_preparing_what_is_prepared_changes_nothing(data, leakage) -> None:
     frames = make_frames(data)
     if leakage == "resplit":
-        # The ids of a dropped copy are gone for good, and with them what they joined: it may be cut another way.
+        # The ids of a dropped copy are gone for good, and what they joined may be cut another way.
         frames = {split: frame.drop("source_id", "adv_source_id") for split, frame in frames.items()}
     once = prepare(frames, leakage=leakage, holdout={})
     again = prepare(dict(once.splits), leakage=leakage, holdout={})

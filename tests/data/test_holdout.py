@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from qwenkit.data.holdout import name_split
+from qwenkit.data.holdout import complete_classes, name_split
 from qwenkit.data.prepared import read_prepared, write_prepared
 from qwenkit.errors import DataError
 from tests.data.test_groups import make_rows
@@ -96,6 +96,16 @@ def test_holdout_that_cannot_be_is_refused(prepare, rows, holdout, message) -> N
     with pytest.raises(DataError) as raised:
         prepare(rows, holdout=holdout)
     assert message in str(raised.value)
+
+
+def test_class_that_a_held_out_split_lacks_comes_from_test(prepare, rows) -> None:
+    splits = prepare(rows, holdout={"model": ["gpt4"]}).splits
+    completed = complete_classes(splits, "test_holdout_model")
+    humans = splits["test"].filter(pl.col("label") == "Human_Written")
+    assert 0 < humans.height < splits["test"].height
+    assert completed.height == 50 + humans.height
+    assert set(completed["row_id"]) == {*splits["test_holdout_model"]["row_id"], *humans["row_id"]}
+    assert complete_classes(splits, "test").equals(splits["test"])
 
 
 def test_name_of_a_split_is_safe_as_a_file() -> None:

@@ -11,8 +11,11 @@ from tests.data.test_groups import make_rows
 
 @pytest.fixture
 def leaky() -> dict[str, pl.DataFrame]:
-    """One hundred documents in train; in test 20 of their own, 6 attacked copies of train (news) and 2 of validation
-    (wiki), 4 exact copies of train; in validation 20 of their own and 1 attacked copy of train."""
+    """One hundred documents in train, twenty others in validation, twenty others in test; and copies.
+
+    Validation has 1 attacked copy of train; test has 6 of train (news), 2 of validation, and 4 exact ones of
+    train.
+    """
     rows = make_rows(144)
     train, validation, test = rows[:100], rows[100:120], rows[120:140]
 
