@@ -9,7 +9,7 @@ QWENKIT := $(BIN)/qwenkit
 STAGE_OPTIONS = $(if $(DATASET),--dataset $(DATASET)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format docs bench wheel clean prepare tokenize train evaluate export run
+.PHONY: help setup demo test test-all check format docs bench bench-data wheel clean prepare tokenize train evaluate export run
 
 help: ## List the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-28s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ docs: $(READY) ## Write qwenkit/docs/settings.md from the schema
 
 bench: $(READY) ## Benchmarks, one JSON object a line
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-data: $(READY) ## How prepare grows with the set, to 200,000 rows (ARGS="50000 400000" for others)
+	$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 wheel: $(READY) ## Build the wheel and try it in a clean environment
 	rm -rf dist build/wheel-venv

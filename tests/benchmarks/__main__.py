@@ -3,13 +3,14 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
 from qwenkit.data.demo import make_demo_rows
 from qwenkit.tokens.encoding import encode_texts
 from qwenkit.tokens.tokenizer import train_tokenizer
+from tests.benchmarks.near_duplicates import benchmark_against_brute_force, benchmark_attacks
 
 REPETITIONS = 3
 
@@ -25,7 +26,7 @@ def measure(call: Callable[[], Any]) -> float:
     return median(seconds)
 
 
-def benchmark_tokenizing() -> dict[str, Any]:
+def benchmark_tokenizing() -> Iterator[dict[str, Any]]:
     """Compare our encoder with the stock tokenizer's own call on the demo's train split; ids are equal."""
     texts = make_demo_rows()["train"]["text"].to_list()
     tokenizer = train_tokenizer(texts, vocab_size=4096, max_length=160)
@@ -39,7 +40,7 @@ def benchmark_tokenizing() -> dict[str, Any]:
 
     assert stock() == ours()
     reference, value = megabytes / measure(stock), megabytes / measure(ours)
-    return {
+    yield {
         "name": "tokenizing",
         "value": round(value, 2),
         "unit": "MB/s",
@@ -49,5 +50,6 @@ def benchmark_tokenizing() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for benchmark in (benchmark_tokenizing,):
-        sys.stdout.write(json.dumps(benchmark()) + "\n")
+    for benchmark in (benchmark_tokenizing, benchmark_against_brute_force, benchmark_attacks):
+        for result in benchmark():
+            sys.stdout.write(json.dumps(result) + "\n")
