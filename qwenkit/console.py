@@ -10,15 +10,18 @@ import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+from rich.tree import Tree
 
 PLAIN_PROGRESS_SECONDS = 15.0
+BAR_WIDTH = 40
 # A log has no width of its own; this keeps tables whole and lines readable there.
 LOG_WIDTH = 110
 
@@ -35,6 +38,20 @@ def safe_text(text: str, *, limit: int | None = None) -> str:
         char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else f"\\u{ord(char):04x}"
         for char in cut
     )
+
+
+@dataclass(frozen=True)
+class TextTree:
+    """A line, and what belongs under it."""
+
+    line: str
+    branches: Sequence["TextTree"] = ()
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, str]]:
+        """Give each line with its depth, from top to bottom."""
+        yield depth, self.line
+        for branch in self.branches:
+            yield from branch.walk(depth + 1)
 
 
 class ProgressBar(Protocol):
@@ -56,48 +73,69 @@ class Console:
 
     def header(self, title: str, subtitle: str = "") -> None:
         """Open a step: its name, and what it works on."""
-        self._print(
-            f"[bold]{escape(safe_text(title))}[/bold]"
-            + (f"  {escape(safe_text(subtitle))}" if subtitle else "")
-        )
+        self._print(f"[bold]{_escape(title)}[/bold]" + (f"  {_escape(subtitle)}" if subtitle else ""))
 
     def info(self, line: str) -> None:
         """Print one plain line."""
-        self._print(f"  {escape(safe_text(line))}")
+        self._print(f"  {_escape(line)}")
 
     def success(self, line: str) -> None:
         """Say what was written where."""
-        self._print(f"[green]✓[/green] {escape(safe_text(line))}")
+        self._print(f"[green]✓[/green] {_escape(line)}")
 
     def warn(self, line: str) -> None:
         """Say what may be wrong; shown even when quiet, on stderr."""
-        self._stderr.print(f"[yellow]warning:[/yellow] {escape(safe_text(line))}", soft_wrap=True)
+        self._stderr.print(f"[yellow]warning:[/yellow] {_escape(line)}", soft_wrap=True)
 
     def error(self, message: str) -> None:
         """Print an error message, which may have several lines, on stderr."""
-        lines = [escape(safe_text(line)) for line in message.splitlines()] or [""]
+        lines = [_escape(line) for line in message.splitlines()] or [""]
         self._stderr.print("[red]error:[/red] " + "\n".join(lines), soft_wrap=True)
 
+    def next(self, command: str) -> None:
+        """End with what a user most likely types now."""
+        self.info(f"next: {command}")
+
     def table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        numbers: bool = True,
+        notes: bool = False,
     ) -> None:
-        """Print a table; all columns but the first are aligned as numbers unless told otherwise."""
+        """Print a table; all columns but the first are aligned as numbers unless told otherwise.
+
+        Args:
+            numbers: False aligns all columns as text.
+            notes: The last column is text.
+        """
         if self.quiet:
             return
         table = Table(
-            title=escape(safe_text(title)) or None,
+            title=_escape(title) or None,
             title_justify="left",
             title_style="bold",
             box=None,
             pad_edge=False,
         )
         for index, column in enumerate(columns):
-            table.add_column(
-                escape(safe_text(column)), justify="right" if index and numbers else "left", overflow="fold"
-            )
+            is_text = index == 0 or not numbers or (notes and index == len(columns) - 1)
+            table.add_column(_escape(column), justify="left" if is_text else "right", overflow="fold")
         for row in rows:
-            table.add_row(*[escape(safe_text(cell)) for cell in row])
+            table.add_row(*[_escape(cell) for cell in row])
         self._rich.print(table)
+
+    def tree(self, tree: "TextTree") -> None:
+        """Print lines that belong under each other: with guides on a terminal, indented elsewhere."""
+        if self.quiet:
+            return
+        if self._rich.is_terminal:
+            self._rich.print(_draw_branches(tree, Tree(_escape(tree.line))))
+            return
+        for depth, line in tree.walk():
+            self._print("  " * depth + _escape(line))
 
     def emit(self, record: Any) -> None:
         """Print one JSON object a line on stdout; data for programs."""
@@ -114,11 +152,12 @@ class Console:
         if self.quiet:
             yield _SilentBar()
         elif self._rich.is_terminal:
+            # Only the bar gives way where the terminal is narrow; a wrapped line would leave its rest behind.
             columns = (
-                TextColumn("  {task.description}"),
-                BarColumn(),
+                TextColumn("  {task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(max_width=BAR_WIDTH)),
                 _RateColumn(unit),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(table_column=Column(no_wrap=True)),
                 _FieldsColumn(),
             )
             with Progress(*columns, console=self._rich, transient=True) as progress:
@@ -176,7 +215,7 @@ class _PlainBar:
 
 class _RateColumn(ProgressColumn):
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._unit = unit
 
     def render(self, task: Task) -> Text:
@@ -186,9 +225,22 @@ class _RateColumn(ProgressColumn):
 
 
 class _FieldsColumn(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+
     def render(self, task: Task) -> Text:
         """Show the latest fields, e.g. the loss."""
         return Text(str(task.fields.get("shown", "")))
+
+
+def _draw_branches(tree: TextTree, drawn: Tree) -> Tree:
+    for branch in tree.branches:
+        _draw_branches(branch, drawn.add(_escape(branch.line)))
+    return drawn
+
+
+def _escape(text: str) -> str:
+    return escape(safe_text(text))
 
 
 def _format_fields(fields: dict[str, Any]) -> str:

@@ -47,6 +47,21 @@ class Workspace:
                 found.append((manifest.created_at, folder))
         return max(found)[1] if found else None
 
+    def find_prepared(self, dataset: str | None) -> Path | None:
+        """Find what was prepared of a data set, without asking the hub or reading the data.
+
+        Args:
+            dataset: As it was given to prepare: an alias, a hub id, a path. None takes the one prepared last.
+        """
+        if dataset is None:
+            return self.last_prepared()
+        names = {dataset, str(Path(dataset).expanduser().resolve())}
+        for folder in sorted(self.root.glob(f"datasets/*/{PREPARE.folder}")):
+            manifest = read_manifest(folder)
+            if manifest is not None and names & {manifest.counts.get("name"), manifest.counts.get("origin")}:
+                return folder
+        return None
+
     def runs(self) -> Iterator[Path]:
         """List the run folders, oldest first."""
         found = [path.parent for path in self.root.glob(f"*/{SUMMARY_NAME}")]

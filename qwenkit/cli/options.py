@@ -1,9 +1,11 @@
 """The options that commands share, and the frame that every command runs in."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -16,7 +18,17 @@ from qwenkit.exhaustion import is_disk_full, is_out_of_memory
 
 DATA = "Data and settings"
 TRAINING = "Training"
+PLAN = "Plan"
 OUTPUT = "Output"
+
+
+class Device(StrEnum):
+    """What a plan may be made for."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
 
 DatasetOption = Annotated[
     str | None,
@@ -165,6 +177,7 @@ def _raise_interrupted(signal_number: int, frame: FrameType | None) -> Any:
 
 def _quiet_libraries() -> None:
     """Keep the libraries' own bars and notices out of our output; a user's own setting wins."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -2,12 +2,16 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from qwenkit.config.checks_before_training import Machine
+
+# Of control groups, version 2; it reads "max" where there is no limit.
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def describe_machine() -> Machine:
@@ -22,6 +26,21 @@ def describe_machine() -> Machine:
         has_quantization=has_quantization,
         world_size=world_size,
     )
+
+
+def find_device_bytes() -> int:
+    """Give the memory of the device that training would use: the GPU's, else what this process may take."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return find_memory_bytes()
+
+
+def find_memory_bytes() -> int:
+    """Give the machine's memory, or the container's share of it."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if CONTAINER_LIMIT.is_file() and (limit := CONTAINER_LIMIT.read_text().strip()).isdigit():
+        return min(physical, int(limit))
+    return physical
 
 
 def list_layers(model: Any) -> list[str]:

@@ -1,0 +1,53 @@
+"""How fast training went before, in a run like the one to come."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from qwenkit.config import Config, flatten_config, load_config
+from qwenkit.errors import ConfigError
+from qwenkit.runs import Workspace
+from qwenkit.tracking import MetricsLog
+
+# What the speed depends on; the length of the run does not count.
+DECISIVE = (
+    "tokenization.max_length",
+    "peft.enabled",
+    "peft.lora_r",
+    "training.gradient_checkpointing",
+    "training.per_device_train_batch_size",
+    "training.micro_batch_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Tokens of training a second, and who says so."""
+
+    tokens_per_second: float
+    source: str
+
+
+def find_measured_rate(workspace: Workspace, config: Config) -> Rate | None:
+    """Take the median rate that the newest like run logged: same model, quantization and cut of a step."""
+    for run in reversed(list(workspace.runs())):
+        speeds = [
+            float(record["tokens_per_second"])
+            for record in MetricsLog(run / "metrics.jsonl").read()
+            if record.get("tokens_per_second")
+        ]
+        if speeds and _is_alike(run, config):
+            return Rate(median(speeds), f"as measured in {run}")
+    return None
+
+
+def _is_alike(run: Path, config: Config) -> bool:
+    try:
+        other = load_config(run / "config.yaml").config
+    except ConfigError:
+        # A run of another version measured nothing that can be compared.
+        return False
+    if other.model != config.model or other.quantization != config.quantization:
+        return False
+    then, now = flatten_config(other), flatten_config(config)
+    return all(then[name] == now[name] for name in DECISIVE)

@@ -1,0 +1,130 @@
+"""What is foretold of a run against what the run was."""
+
+from pathlib import Path
+
+import pytest
+
+from qwenkit.config import Config, load_config
+from qwenkit.errors import ArtifactError, ConfigError
+from qwenkit.forecast.base import find_shape
+from qwenkit.forecast.rates import find_measured_rate
+from qwenkit.forecast.rows import KNOWN_ROWS, find_row_facts
+from qwenkit.forecast.run import forecast_run
+from qwenkit.modeling.adapters import count_trainable
+from qwenkit.pipeline import QwenTrainingPipeline
+from qwenkit.runs import Workspace
+from tests.conftest import TINY_SETTINGS
+
+
+def config_of(pipeline: QwenTrainingPipeline, *settings: str) -> Config:
+    """Read what the run was made with, and change some of it."""
+    return load_config(pipeline.run_folder / "config.yaml", overrides=settings).config
+
+
+def rows_of(pipeline: QwenTrainingPipeline, *, max_length: int = 48):
+    workspace = Workspace(Path(pipeline.config.paths.root))
+    return find_row_facts(workspace, pipeline.dataset_name, max_length=max_length, truncation=True)
+
+
+def test_a_finished_run_is_foretold_as_it_was(finished: QwenTrainingPipeline) -> None:
+    told = forecast_run(config_of(finished))
+    state, arguments = finished.trainer.state, finished.trainer.args
+    assert told.steps is not None and told.rows is not None
+    assert told.steps.total == state.max_steps
+    assert told.steps.documents_per_step == arguments.per_device_train_batch_size
+    assert told.steps.warmup == arguments.get_warmup_steps(state.max_steps)
+    assert told.steps.evaluations == sum("eval_loss" in record for record in state.log_history)
+    trainable, total = count_trainable(finished.model)
+    # The vocabulary asked for is 400, that which was learned may be smaller, and rows are padded to 64.
+    assert (told.trainable, sum(told.parameters.values())) == (trainable, total)
+    assert told.rows.tokens["train"] == sum(finished.train_tokenized["length"])
+    assert told.rows.rows["test"] == finished.test_tokenized.num_rows
+
+
+def test_counted_tokens_come_from_the_tokenized_data(finished: QwenTrainingPipeline) -> None:
+    rows = rows_of(finished)
+    assert not rows.is_estimate
+    assert rows.longest == max(finished.train_tokenized["length"])
+
+
+def test_without_tokenized_data_of_that_length_the_estimate_says_so(finished: QwenTrainingPipeline) -> None:
+    rows = rows_of(finished, max_length=10)
+    assert rows.is_estimate
+    assert "estimated" in rows.source and "qwenkit tokenize" in rows.source
+    assert rows.rows == rows_of(finished).rows
+    # Texts of over 100 characters are all cut.
+    assert rows.mean_tokens("train") == 10
+
+
+def test_an_alias_is_known_before_anything_is_prepared_and_a_file_is_not(tmp_path: Path) -> None:
+    for alias, (train, _, _) in KNOWN_ROWS.items():
+        rows = find_row_facts(Workspace(tmp_path), alias, max_length=384, truncation=True)
+        assert rows is not None and rows.is_estimate
+        assert rows.rows["train"] == train
+    assert find_row_facts(Workspace(tmp_path), "mine.csv", max_length=384, truncation=True) is None
+    assert find_row_facts(Workspace(tmp_path), None, max_length=384, truncation=True) is None
+
+
+def test_the_rate_is_that_of_the_newest_like_run(finished: QwenTrainingPipeline) -> None:
+    workspace = Workspace(Path(finished.config.paths.root))
+    rate = find_measured_rate(workspace, config_of(finished))
+    assert rate is not None and rate.tokens_per_second > 0
+    assert str(finished.run_folder) in rate.source
+    assert find_measured_rate(workspace, config_of(finished, "training.num_train_epochs=7")) == rate
+    for other in ("quantization.enabled=false", "peft.lora_r=4", "model.tiny.hidden_size=64"):
+        assert find_measured_rate(workspace, config_of(finished, other)) is None
+
+
+def test_time_is_tokens_by_rate_and_scoring_costs_a_forward_pass(finished: QwenTrainingPipeline) -> None:
+    told = forecast_run(config_of(finished), tokens_per_second=1000)
+    assert told.seconds and told.steps and told.rows
+    epochs = told.steps.total / told.steps.per_epoch
+    assert told.seconds.training == pytest.approx(told.rows.tokens["train"] * epochs / 1000)
+    validations = told.rows.tokens["validation"] * (told.steps.evaluations + 1)
+    # All 32 test rows afterwards, 20 of them before.
+    tests = told.rows.tokens["test"] * (1 + 20 / 32)
+    share = told.flops_per_token["forward"] / told.flops_per_token["step"]
+    assert told.seconds.evaluation == pytest.approx((validations + tests) * share / 1000)
+
+
+def test_a_token_budget_and_the_batch_size_decide_the_largest_micro_batch(tmp_path: Path) -> None:
+    root = f"paths.root={tmp_path}"
+    settings = [*TINY_SETTINGS, root, "tokenization.max_length=50"]
+    by_batch = forecast_run(load_config(overrides=settings).config)
+    assert by_batch.micro_batch_tokens == 8 * 56
+    budget = load_config(overrides=[*settings, "training.micro_batch_tokens=200"]).config
+    assert forecast_run(budget).micro_batch_tokens == 3 * 56
+    assert forecast_run(budget).memory["activations"] < by_batch.memory["activations"]
+
+
+def test_a_plan_for_a_gpu_computes_in_bfloat16_wherever_it_is_made(tmp_path: Path) -> None:
+    config = load_config(overrides=[*TINY_SETTINGS, f"paths.root={tmp_path}"]).config
+    cpu, gpu = forecast_run(config, device="cpu"), forecast_run(config, device="gpu")
+    assert gpu.memory["CUDA context"] > 0
+    assert cpu.memory["CUDA context"] == 0
+    assert gpu.memory["activations"] < cpu.memory["activations"]
+
+
+def test_what_is_not_known_stays_open(tmp_path: Path) -> None:
+    told = forecast_run(load_config(overrides=[*TINY_SETTINGS, f"paths.root={tmp_path}"]).config)
+    assert (told.rows, told.steps, told.rate, told.seconds) == (None, None, None, None)
+    assert told.to_json()["tokens_per_epoch"] is None
+
+
+def test_the_shape_of_a_folder_is_that_of_its_config(tmp_path: Path) -> None:
+    from transformers import Qwen3Config
+
+    Qwen3Config(hidden_size=64, num_hidden_layers=3, vocab_size=100).save_pretrained(tmp_path)
+    config = load_config(overrides=[f"model.name={tmp_path}", "model.labels=[a, b, c]"]).config
+    shape = find_shape(config)
+    assert (shape.hidden_size, shape.num_hidden_layers, shape.num_labels) == (64, 3, 3)
+
+
+def test_a_base_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no model folder: it has no config.json"):
+        find_shape(load_config(overrides=[f"model.name={tmp_path}"]).config)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"config.json cannot be read"):
+        find_shape(load_config(overrides=[f"model.name={tmp_path}"]).config)
+    with pytest.raises(ConfigError, match=r"neither a folder that exists"):
+        find_shape(load_config(overrides=["model.name=no/such/thing"]).config)
