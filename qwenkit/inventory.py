@@ -1,11 +1,11 @@
 """What lies under a root, and in what state: up to date, stale and why, unfinished, corrupt."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from qwenkit.artifacts import explain_changes, read_manifest, verify
+from qwenkit.artifacts import Manifest, explain_changes, read_json, read_manifest, verify
 from qwenkit.errors import ArtifactError
 from qwenkit.runs import Workspace
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN, Stage
@@ -15,7 +15,14 @@ State = Literal["up to date", "stale", "missing", "corrupt"]
 
 @dataclass(frozen=True)
 class ArtifactState:
-    """One artifact's state; `owner` is the data set or run that it belongs to."""
+    """One artifact's state.
+
+    Attributes:
+        owner: The data set or run that it belongs to.
+        reason: Why it is stale or corrupt, or what can be gone on from.
+        detail: What is in it, in a few words.
+        dataset: What the data set was called when it was prepared.
+    """
 
     owner: str
     stage: str
@@ -23,6 +30,8 @@ class ArtifactState:
     state: State
     reason: str = ""
     fingerprint: str = ""
+    detail: str = ""
+    dataset: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give plain values."""
@@ -77,7 +86,9 @@ def _run_states(run: Path, data_fingerprints: set[str], deep: bool) -> Iterator[
     ]
     if remade:
         reason = f"{' and '.join(remade)} was remade or is gone"
-        trained = ArtifactState(run.name, TRAIN.name, trained.folder, "stale", reason, trained.fingerprint)
+        trained = replace(trained, state="stale", reason=reason)
+    if trained.state == "missing":
+        trained = replace(trained, reason=_list_checkpoints(run))
     yield trained
     for stage in (EVALUATE, EXPORT):
         folders = sorted(path for path in (run / stage.folder).glob("[!.]*") if path.is_dir())
@@ -87,6 +98,13 @@ def _run_states(run: Path, data_fingerprints: set[str], deep: bool) -> Iterator[
             # What was measured before training, or on a checkpoint, does not depend on trained/.
             inputs = {TRAIN.name: trained.fingerprint} if _is_made_from_trained(stage, folder) else {}
             yield _look(run.name, stage, folder, inputs, None, deep)
+
+
+def _list_checkpoints(run: Path) -> str:
+    steps = sorted(
+        int(path.name.partition("-")[2]) for path in run.glob("checkpoint-[0-9]*") if path.is_dir()
+    )
+    return f"checkpoints of step {', '.join(map(str, steps))}" if steps else ""
 
 
 def _is_made_from_trained(stage: Stage, folder: Path) -> bool:
@@ -107,8 +125,32 @@ def _look(
         manifest = verify(folder, deep=deep)
     except ArtifactError as error:
         return ArtifactState(owner, stage.name, folder, "corrupt", str(error))
+    detail, dataset = _describe(stage, folder, manifest), _dataset_of(stage, manifest)
     reasons = [f"{name} was remade" for name, made in inputs.items() if manifest.inputs.get(name) != made]
     if settings is not None:
         reasons += explain_changes(manifest.settings, stage.read_settings(settings))
     state: State = "stale" if reasons else "up to date"
-    return ArtifactState(owner, stage.name, folder, state, "; ".join(reasons), manifest.fingerprint)
+    return ArtifactState(
+        owner, stage.name, folder, state, "; ".join(reasons), manifest.fingerprint, detail, dataset
+    )
+
+
+def _describe(stage: Stage, folder: Path, manifest: Manifest) -> str:
+    """Say what is in an artifact; empty where its manifest does not tell."""
+    counts = manifest.counts
+    if stage is PREPARE and "written" in counts:
+        return f"{sum(counts['written'].values()):,} rows"
+    if stage is TOKENIZE and "train" in counts:
+        return f"{counts['train']['tokens_kept']:,} tokens to train on"
+    if stage is TRAIN and "steps" in counts:
+        return f"{counts['steps']:,} steps, weights of step {counts['best_step'] or counts['steps']:,}"
+    if stage is EVALUATE and (folder / "metrics.json").is_file():
+        auroc = read_json(folder / "metrics.json").get("auroc")
+        return f"AUROC {auroc:.4f}" if isinstance(auroc, float) else ""
+    return ""
+
+
+def _dataset_of(stage: Stage, manifest: Manifest) -> str | None:
+    """Name the data set as the user did; for a run, its folder's name."""
+    named = manifest.counts.get("name") if stage is PREPARE else manifest.identity.get("dataset")
+    return str(named) if named else None

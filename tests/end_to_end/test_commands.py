@@ -66,8 +66,8 @@ def test_rows_add_up_in_the_manifest(finished: QwenTrainingPipeline) -> None:
 
 
 def test_status_finds_all_up_to_date_and_then_the_damage(finished: QwenTrainingPipeline) -> None:
-    states = json.loads(call("status", "--root", root_of(finished), "--json"))
-    assert {state["state"] for state in states} == {"up to date"}
+    found = json.loads(call("status", "--root", root_of(finished), "--json"))
+    assert {state["state"] for state in found["artifacts"]} == {"up to date"}
     damaged = finished.run_folder / "exported/adapter/README.md"
     content = damaged.read_bytes()
     damaged.write_bytes(content + b"x")
