@@ -55,6 +55,7 @@ wheel: $(READY) ## Build the wheel and try it in a clean environment
 	build/wheel-venv/bin/pip install --quiet --constraint .ci/constraints.txt dist/*.whl
 	cd build && wheel-venv/bin/qwenkit --help > /dev/null
 	cd build && wheel-venv/bin/qwenkit config validate --config demo
+	cd build && wheel-venv/bin/qwenkit doctor
 	cd build && wheel-venv/bin/qwenkit prepare --dataset demo --config demo --root wheel-output --force
 
 clean: ## Remove what builds and tests leave (not output/)

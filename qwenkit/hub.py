@@ -30,13 +30,16 @@ def looks_like_repo_id(name: str) -> bool:
     )
 
 
-def resolve_revision(repo_id: str, *, repo_type: RepoType, revision: str | None = None) -> str:
+def resolve_revision(
+    repo_id: str, *, repo_type: RepoType, revision: str | None = None, timeout_seconds: float | None = None
+) -> str:
     """Find the commit that a repo's revision means now, with one call of at most 10 seconds.
 
     Offline (HF_HUB_OFFLINE=1) it is the commit that this name meant when it was last asked for online.
 
     Args:
         revision: Branch, tag or commit; None is the main branch.
+        timeout_seconds: Wait less than those 10 seconds.
 
     Returns:
         40 hexadecimal digits. Loading with them pins the run, and spares calls that have no timeout.
@@ -47,10 +50,10 @@ def resolve_revision(repo_id: str, *, repo_type: RepoType, revision: str | None 
     if not looks_like_repo_id(repo_id):
         raise HubError(f'"{repo_id}" is no hub id: expected owner/name, like Qwen/Qwen3-0.6B.')
     repo = Repo(repo_id, repo_type, revision)
-    if _is_offline(repo_type):
+    if is_offline(repo_type):
         return _resolve_offline(repo)
     with hub_errors(repo_id, repo_type=repo_type, revision=revision):
-        commit = _ask_hub(repo)
+        commit = _ask_hub(repo, timeout_seconds or PREFLIGHT_SECONDS)
     _remember_commit(repo, commit)
     return commit
 
@@ -69,6 +72,30 @@ def hub_errors(repo_id: str, *, repo_type: RepoType, revision: str | None = None
             raise
         # The cause helps under --debug, unless it quotes the header that holds the token.
         raise HubError(found.message) from (None if found.cause_holds_token else error)
+
+
+def find_account(*, timeout_seconds: float) -> str | None:
+    """Ask the hub whose token is used; None where there is no token.
+
+    Raises:
+        HubError: The token is refused, or the hub does not answer. The message does not hold the token.
+    """
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils._http import get_session, hf_raise_for_status
+
+    if get_token() is None:
+        return None
+    # Not by HfApi.whoami, which waits for as long as it takes.
+    with hub_errors("your account", repo_type="model"):
+        response = get_session().get(
+            f"{constants.ENDPOINT}/api/whoami-v2", headers=build_hf_headers(), timeout=timeout_seconds
+        )
+        hf_raise_for_status(response)
+        name = response.json().get("name")
+    if not name:
+        raise HubError("the hub does not say whose token this is: is HF_ENDPOINT right?")
+    return str(name)
 
 
 def check_loaded_revision(repo_id: str, *, revision: str, cache_files: Iterable[str]) -> None:
@@ -91,12 +118,12 @@ def check_loaded_revision(repo_id: str, *, revision: str, cache_files: Iterable[
             )
 
 
-def _ask_hub(repo: Repo) -> str:
+def _ask_hub(repo: Repo, timeout_seconds: float) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
     info = api.repo_info(
-        repo.repo_id, repo_type=repo.repo_type, revision=repo.revision, timeout=PREFLIGHT_SECONDS
+        repo.repo_id, repo_type=repo.repo_type, revision=repo.revision, timeout=timeout_seconds
     )
     if getattr(info, "gated", False):
         # The info of a gated repo is public, its files are not.
@@ -106,7 +133,8 @@ def _ask_hub(repo: Repo) -> str:
     return info.sha
 
 
-def _is_offline(repo_type: RepoType) -> bool:
+def is_offline(repo_type: RepoType = "model") -> bool:
+    """Tell whether the environment forbids to ask the hub."""
     from huggingface_hub import constants
 
     only_datasets = os.environ.get("HF_DATASETS_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -62,6 +62,18 @@ class Workspace:
                 return folder
         return None
 
+    def find_tokenized(
+        self, prepared: Path, *, max_length: int, truncation: bool
+    ) -> tuple[Path, Manifest] | None:
+        """Find the newest tokenized folder of prepared data that was cut in this way."""
+        wanted = {"tokenization.max_length": max_length, "tokenization.truncation": truncation}
+        found = [
+            (folder, manifest)
+            for folder in sorted((prepared.parent / TOKENIZE.folder).glob("[!.]*"))
+            if (manifest := read_manifest(folder)) and wanted.items() <= manifest.settings.items()
+        ]
+        return max(found, key=lambda each: each[1].created_at, default=None)
+
     def runs(self) -> Iterator[Path]:
         """List the run folders, oldest first."""
         found = [path.parent for path in self.root.glob(f"*/{SUMMARY_NAME}")]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from qwenkit.cli import config, plan, predict, stages, status
+from qwenkit.cli import config, doctor, plan, predict, stages, status
 
 app = typer.Typer(
     name="qwenkit",
@@ -29,6 +29,7 @@ app.command(rich_help_panel=ONE_STAGE)(stages.export)
 app.command(rich_help_panel=MORE)(predict.predict)
 app.command(rich_help_panel=MORE)(status.status)
 app.command(rich_help_panel=MORE)(plan.plan)
+app.command(rich_help_panel=MORE)(doctor.doctor)
 app.add_typer(config.app, name="config", rich_help_panel=MORE)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.runs import Workspace
-from qwenkit.stages import TOKENIZE
 
 SPLITS = ("train", "validation", "test")
 # English prose; code and other languages have fewer.
@@ -60,30 +59,19 @@ def find_row_facts(
     prepared = workspace.find_prepared(dataset)
     if prepared is None:
         return _recall_known(dataset, max_length)
-    manifest = _find_tokenized(prepared, max_length=max_length, truncation=truncation)
-    if manifest is not None:
-        return _read_tokenized(manifest, prepared.parent / TOKENIZE.folder, max_length)
+    tokenized = workspace.find_tokenized(prepared, max_length=max_length, truncation=truncation)
+    if tokenized is not None:
+        return _read_tokenized(*tokenized, max_length)
     return _estimate_from_text(prepared, max_length)
 
 
-def _find_tokenized(prepared: Path, *, max_length: int, truncation: bool) -> Manifest | None:
-    """Find the newest tokenized folder of this data that was cut in the same way."""
-    wanted = {"tokenization.max_length": max_length, "tokenization.truncation": truncation}
-    found = [
-        manifest
-        for folder in sorted((prepared.parent / TOKENIZE.folder).glob("[!.]*"))
-        if (manifest := read_manifest(folder)) and wanted.items() <= manifest.settings.items()
-    ]
-    return max(found, key=lambda manifest: manifest.created_at, default=None)
-
-
-def _read_tokenized(manifest: Manifest, folder: Path, max_length: int) -> RowFacts:
+def _read_tokenized(folder: Path, manifest: Manifest, max_length: int) -> RowFacts:
     counts: Mapping[str, Any] = manifest.counts
     return RowFacts(
         rows={split: counts[split]["rows"] for split in SPLITS},
         tokens={split: float(counts[split]["tokens_kept"]) for split in SPLITS},
         longest=min(counts["train"]["longest"], max_length),
-        source=f"counted under {folder}",
+        source=f"counted in {folder}",
         is_estimate=False,
     )
 

@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def _answer(self, parts: list[str]) -> None:
+        if parts == ["api", "whoami-v2"]:
+            return self._send_json({"name": "tester", "type": "user"})
         if len(parts) >= 4 and parts[0] == "api" and parts[1] in ("models", "datasets"):
             return self._answer_api("/".join(parts[1:4]), parts[4:])
         if parts[0] != "datasets":
