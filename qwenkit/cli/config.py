@@ -1,23 +1,23 @@
 """qwenkit config: show, validate, init, reference, schema."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qwenkit.cli.options import ConfigOption, DebugOption, SetOption, command_frame
+from qwenkit.cli import options as opt
+from qwenkit.cli.options import command_frame
 
 app = typer.Typer(help="Show, check and start a config.yaml.", no_args_is_help=True)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command()
 def show(
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    json: JsonFlag = False,
-    debug: DebugOption = False,
+    config: opt.ConfigOption = None,
+    settings: opt.SetOption = None,
+    debug: opt.DebugOption = False,
+    json: opt.JsonOption = False,
 ) -> None:
     """Print every setting as it would be used.
 
@@ -34,27 +34,39 @@ def show(
 
 
 @app.command()
-def validate(config: ConfigOption = None, settings: SetOption = None, debug: DebugOption = False) -> None:
+def validate(
+    config: opt.ConfigOption = None,
+    settings: opt.SetOption = None,
+    debug: opt.DebugOption = False,
+    quiet: opt.QuietOption = False,
+    json: opt.JsonOption = False,
+) -> None:
     """Check a config; all problems at once, each with its line.
 
     Example: qwenkit config validate --config my.yaml
     """
     from qwenkit.config import load_config
 
-    with command_frame(debug=debug) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         loaded = load_config(config, overrides=settings or ())
+        if json:
+            console.emit({"source": loaded.source, "is_valid": True, "notes": list(loaded.notes)})
+            return
         for note in loaded.notes:
             console.info(note)
         console.success(f"{loaded.source} is valid.")
+        console.next(f"qwenkit plan{f' --config {config}' if config else ''}")
 
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("config.yaml"),
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    debug: DebugOption = False,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path("config.yaml"),
+    config: opt.ConfigOption = None,
+    settings: opt.SetOption = None,
+    force: opt.ForceOption = False,
+    debug: opt.DebugOption = False,
+    quiet: opt.QuietOption = False,
+    json: opt.JsonOption = False,
 ) -> None:
     """Write a config.yaml with every setting and its explanation.
 
@@ -64,16 +76,21 @@ def init(
     from qwenkit.config import config_to_yaml, load_config
     from qwenkit.errors import BusyError
 
-    with command_frame(debug=debug) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         if path.exists() and not force:
             raise BusyError(f"{path} already exists: name another file, or pass --force to overwrite it.")
         loaded = load_config(config or "default", overrides=settings or ())
         replace_file(path, config_to_yaml(loaded.config, comments=True))
-        console.success(f"wrote {path}; edit it, then: qwenkit config validate --config {path}")
+        following = f"qwenkit config validate --config {shlex.quote(str(path))}"
+        if json:
+            console.emit({"written": str(path), "next": following})
+            return
+        console.success(f"wrote {path}")
+        console.next(following)
 
 
 @app.command()
-def reference(debug: DebugOption = False) -> None:
+def reference(debug: opt.DebugOption = False) -> None:
     """Print every setting with its type, default and meaning, as Markdown.
 
     Example: qwenkit config reference > settings.md
@@ -85,7 +102,7 @@ def reference(debug: DebugOption = False) -> None:
 
 
 @app.command()
-def schema(debug: DebugOption = False) -> None:
+def schema(debug: opt.DebugOption = False) -> None:
     """Print the JSON schema of config.yaml, for editors.
 
     Example: qwenkit config schema > config.schema.json

@@ -21,7 +21,7 @@ def doctor(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A run, its trained/ or a checkpoint, an export, any classifier to look at.",
             show_default=False,
         ),

@@ -18,8 +18,25 @@ from qwenkit.exhaustion import is_disk_full, is_out_of_memory
 
 DATA = "Data and settings"
 TRAINING = "Training"
+RESULT = "Result"
 PLAN = "Plan"
 OUTPUT = "Output"
+
+
+def _complete_dataset(incomplete: str) -> list[str]:
+    from qwenkit.data.sources import ALIASES, DEMO
+
+    return [name for name in (*ALIASES, DEMO) if name.startswith(incomplete)]
+
+
+def _complete_config(incomplete: str) -> list[str]:
+    from qwenkit.config.loading import shipped_configs
+
+    return [name for name in shipped_configs() if name.startswith(incomplete)]
+
+
+def _complete_quantization(incomplete: str) -> list[str]:
+    return [name for name in ("nf4", "fp4", "int8", "none") if name.startswith(incomplete)]
 
 
 class Device(StrEnum):
@@ -37,6 +54,8 @@ DatasetOption = Annotated[
         "-d",
         metavar="NAME|ID|PATH",
         rich_help_panel=DATA,
+        autocompletion=_complete_dataset,
+        show_default=False,
         help="10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder. "
         "Default: dataset.name of the config, else the data set prepared last.",
     ),
@@ -48,6 +67,8 @@ ConfigOption = Annotated[
         "-c",
         metavar="FILE|NAME",
         rich_help_panel=DATA,
+        autocompletion=_complete_config,
+        show_default=False,
         help="A config.yaml, or a shipped one: default, demo, fast. Default: ./config.yaml if there is one.",
     ),
 ]
@@ -78,14 +99,18 @@ JsonOption = Annotated[
     bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the result as JSON on stdout.")
 ]
 EpochsOption = Annotated[
-    float | None, typer.Option("--epochs", rich_help_panel=TRAINING, help="training.num_train_epochs")
+    float | None,
+    typer.Option(
+        "--epochs", rich_help_panel=TRAINING, help="training.num_train_epochs, passes over the data."
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option("--batch-size", rich_help_panel=TRAINING, help="Documents a device; evaluation's too."),
 ]
 LearningRateOption = Annotated[
-    float | None, typer.Option("--learning-rate", rich_help_panel=TRAINING, help="training.learning_rate")
+    float | None,
+    typer.Option("--learning-rate", rich_help_panel=TRAINING, help="training.learning_rate, its peak."),
 ]
 LoraRankOption = Annotated[
     int | None,
@@ -96,7 +121,11 @@ LoraRankOption = Annotated[
 QuantizationOption = Annotated[
     str | None,
     typer.Option(
-        "--quantization", metavar="nf4|int8|none", rich_help_panel=TRAINING, help="How the base is held."
+        "--quantization",
+        metavar="nf4|fp4|int8|none",
+        rich_help_panel=TRAINING,
+        autocompletion=_complete_quantization,
+        help="How the base is held. Default: the config's.",
     ),
 ]
 NoWandbOption = Annotated[
@@ -124,7 +153,7 @@ MaxStepsOption = Annotated[
 ModelArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[MODEL]",
+        metavar="MODEL",
         help="A run, its trained/ or a checkpoint, an export, any classifier. Default: the newest run.",
         show_default=False,
     ),

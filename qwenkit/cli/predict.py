@@ -18,9 +18,7 @@ TABLE_TEXT_WIDTH = 60
 def predict(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [TEXT]...", help="A model folder (default: the newest run), then texts."
-        ),
+        typer.Argument(metavar="MODEL|TEXT", help="A model folder (default: the newest run), then texts."),
     ] = None,
     input_path: Annotated[
         str | None,
@@ -28,20 +26,36 @@ def predict(
             "--input",
             "-i",
             metavar="FILE|-",
+            rich_help_panel=opt.DATA,
             help="A .txt (a text a line), .csv, .jsonl or .parquet file, or - for stdin (a text a line).",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .csv, .jsonl or .parquet.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=opt.OUTPUT,
+            help="Write .csv, .jsonl or .parquet instead of a table.",
+        ),
     ] = None,
     text_column: Annotated[
-        str, typer.Option("--text-column", help="Column of the file that holds the text.")
+        str,
+        typer.Option(
+            "--text-column", rich_help_panel=opt.DATA, help="Column of the file that holds the text."
+        ),
     ] = "text",
     root: opt.RootOption = None,
     debug: opt.DebugOption = False,
     quiet: opt.QuietOption = False,
     json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line: text, label, probabilities.")
+        bool,
+        typer.Option(
+            "--json",
+            rich_help_panel=opt.OUTPUT,
+            help="Print one JSON object a line: text, label, probabilities.",
+        ),
     ] = False,
 ) -> None:
     """Label texts: a table, one JSON object a line, or a file.
@@ -54,6 +68,8 @@ def predict(
             from qwenkit.data.readers import read_texts
 
             texts = [*texts, *read_texts(input_path, text_column=text_column)]
+        if not json:
+            console.header("predict", str(folder))
         if not texts:
             raise ConfigError("nothing to predict: give texts, --input FILE, or --input - for stdin.")
         from qwenkit.modeling.predictor import Predictor
@@ -76,7 +92,6 @@ def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> t
             f"{safe_text(arguments[0], limit=120)} is no folder; a model folder comes first, then texts."
         )
     folder = find_model(None, workspace).folder
-    console.info(f"model: {folder} (the newest run)")
     return folder, arguments
 
 

@@ -182,6 +182,8 @@ def demo(
 ) -> None:
     """All stages on real text in minutes: offline, on a CPU, with a tiny random Qwen3.
 
+    Example: qwenkit demo --root try
+
     Its scores prove the pipeline, not the detection of real language models.
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
@@ -246,6 +248,7 @@ def export(
             "--format",
             "-f",
             metavar="NAME",
+            rich_help_panel=opt.RESULT,
             help="adapter or merged; may be given again. Default: export.formats.",
         ),
     ] = None,
@@ -254,6 +257,7 @@ def export(
         typer.Option(
             "--merge-base",
             metavar="dequantized|original",
+            rich_help_panel=opt.RESULT,
             help="Merge into the base as it was trained on, or into the original weights.",
         ),
     ] = None,
@@ -304,4 +308,4 @@ def _finish(console: Console, pipeline: "QwenTrainingPipeline", command: str) ->
     report = pipeline.report_path
     if report is not None:
         console.info(f"report: {report}")
-    console.info(f"next: {NEXT[command].format(run=pipeline.run_folder or 'MODEL')}")
+    console.next(NEXT[command].format(run=pipeline.run_folder or "MODEL"))
