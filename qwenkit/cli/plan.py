@@ -108,7 +108,9 @@ def _show_memory(console: Console, forecast: "Forecast") -> None:
     rows = [[part, show_bytes(size)] for part, size in forecast.memory.items() if size]
     rows.append(["peak of a step", show_bytes(total)])
     console.table("Memory", ["part", "size"], rows)
-    console.info(f"largest micro-batch: {forecast.micro_batch_tokens:,} tokens, padding included")
+    each = (forecast.memory["activations"] + forecast.memory["working memory"]) / forecast.micro_batch_tokens
+    tokens = f"{forecast.micro_batch_tokens:,} tokens, padding included"
+    console.info(f"largest micro-batch: {tokens}; {each / 2**20:.3g} MiB a token")
     available = forecast.device_bytes
     if available is not None and total > available:
         console.warn(

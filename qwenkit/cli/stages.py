@@ -116,6 +116,10 @@ def train(
         try:
             pipeline.load_config()
             pipeline.initialize_wandb()
+            pipeline.load_datasets()
+            pipeline.create_label_mappings()
+            pipeline.setup_tokenizer()
+            pipeline.tokenize_datasets()
             pipeline.setup_model()
             pipeline.apply_lora()
             pipeline.create_trainer()
