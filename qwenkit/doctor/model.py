@@ -41,29 +41,44 @@ def read_saved(saved: SavedModel) -> Model:
     Raises:
         ArtifactError: The folder is changed, incomplete or contradicts itself in a way that no check names.
     """
-    from safetensors import safe_open
-
     from qwenkit.artifacts import MANIFEST_NAME, read_json, verify
     from qwenkit.modeling.bundle import BUNDLE_NAME, read_bundle
-    from qwenkit.modeling.classifier import folder_errors
     from qwenkit.modeling.foreign import infer_bundle
     from qwenkit.tokens.tokenizer import load_tokenizer
 
-    folder = saved.folder
+    folder, labels = saved.folder, {}
     if (folder / MANIFEST_NAME).is_file():
         verify(folder, deep=True)
     tokenizer = load_tokenizer(folder)
-    is_ours = (folder / BUNDLE_NAME).is_file()
-    bundle = read_bundle(folder) if is_ours else infer_bundle(folder, tokenizer)
     pad_ids = {"tokenizer": tokenizer.pad_token_id}
-    labels = {}
-    if is_ours:
+    if (folder / BUNDLE_NAME).is_file():
+        bundle = read_bundle(folder)
         pad_ids[BUNDLE_NAME], labels[BUNDLE_NAME] = bundle.pad_token_id, list(bundle.labels)
+    else:
+        # Refuses a folder that does not tell enough to be used.
+        infer_bundle(folder, tokenizer)
     if (folder / MODEL_CONFIG).is_file():
         written = read_json(folder / MODEL_CONFIG)
         pad_ids[MODEL_CONFIG] = written.get("pad_token_id")
         names = {int(index): name for index, name in written.get("id2label", {}).items()}
         labels[MODEL_CONFIG] = [names[index] for index in sorted(names)]
+    head, not_finite = _read_weights(folder)
+    return Model(
+        pad_ids=pad_ids,
+        labels=labels,
+        head_shape=None if head is None else tuple(head.shape),
+        head_is_trained=head is not None,
+        head_is_quantized=head is not None and not head.is_floating_point(),
+        not_finite=not_finite,
+    )
+
+
+def _read_weights(folder: Path) -> tuple[Any, list[str]]:
+    """Read all tensors of a folder, one at a time: the head, or None, and the names of those not finite."""
+    from safetensors import safe_open
+
+    from qwenkit.modeling.classifier import folder_errors
+
     head, not_finite = None, []
     with folder_errors(folder):
         for path in sorted(folder.glob("*.safetensors")):
@@ -73,14 +88,7 @@ def read_saved(saved: SavedModel) -> Model:
                     head = tensor if _is_head(name) else head
                     if tensor.is_floating_point() and not tensor.isfinite().all():
                         not_finite.append(name)
-    return Model(
-        pad_ids=pad_ids,
-        labels=labels,
-        head_shape=None if head is None else tuple(head.shape),
-        head_is_trained=head is not None,
-        head_is_quantized=head is not None and not head.is_floating_point(),
-        not_finite=not_finite,
-    )
+    return head, not_finite
 
 
 def start_model(config: Config, *, tokenizer: Any) -> Model:

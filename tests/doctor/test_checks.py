@@ -288,6 +288,16 @@ def test_a_good_token_is_named_and_the_key_of_wandb_is_found_in_netrc(
     assert check_wandb_login().status == "ok"
 
 
+def test_a_token_cannot_be_judged_where_the_hub_does_not_answer(room: Sickroom) -> None:
+    from huggingface_hub import constants
+
+    subject = use_a_bad_token(room)
+    room.monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    finding = BY_NAME["hub login"].look(subject)
+    assert finding is not None and finding.status == "warn"
+    assert "cannot be reached" in finding.found
+
+
 def test_doctor_leaves_with_the_code_of_the_first_failure_and_one_object(room: Sickroom) -> None:
     from typer.testing import CliRunner
 
