@@ -13,6 +13,7 @@ from qwenkit.forecast.rows import RowFacts, find_row_facts
 from qwenkit.modeling.cost import Training, count_adapter, count_flops, count_parameters, count_trainable
 from qwenkit.modeling.memory import Storage, count_checkpoint_bytes, estimate_memory
 from qwenkit.runs import Workspace
+from qwenkit.training.schedule import choose_eval_and_save_steps, count_steps, documents_per_share
 
 Device = Literal["auto", "cpu", "gpu"]
 # Mean length of a document, as a share of max_length, where nothing is known of the data.
@@ -175,8 +176,6 @@ def _choose_storage(config: Config, target: _Target) -> Storage:
 
 
 def _plan_steps(config: Config, rows: Mapping[str, int], *, world_size: int) -> Steps:
-    from qwenkit.training.arguments import choose_eval_and_save_steps, count_steps, documents_per_share
-
     settings = config.training
     documents = documents_per_share(config) * world_size
     per_epoch = count_steps(rows["train"], documents)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from qwenkit.console import Console
-from qwenkit.training.arguments import build_training_arguments, documents_per_share
+from qwenkit.training.arguments import build_training_arguments
 from qwenkit.training.plan import RunRecord, TrainingPlan
 from qwenkit.training.progress import ProgressReporter, StepLogger, TokenMeter, TrackerLogger
+from qwenkit.training.schedule import documents_per_share
 from qwenkit.training.stopping import EarlyStopping
 from qwenkit.training.trainer import QwenTrainer
 from qwenkit.training.validation import choose_stratified_rows

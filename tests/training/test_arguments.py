@@ -4,12 +4,8 @@ import pytest
 
 from qwenkit.config.schema import Config
 from qwenkit.errors import ConfigError
-from qwenkit.training.arguments import (
-    build_training_arguments,
-    choose_eval_and_save_steps,
-    choose_logging_steps,
-    count_steps,
-)
+from qwenkit.training.arguments import build_training_arguments
+from qwenkit.training.schedule import choose_eval_and_save_steps, choose_logging_steps, count_steps
 from tests.training.tiny_training import make_config
 
 
