@@ -57,6 +57,8 @@ wheel: $(READY) ## Build the wheel and try it in a clean environment
 	cd build && wheel-venv/bin/qwenkit config validate --config demo
 	cd build && wheel-venv/bin/qwenkit doctor
 	cd build && wheel-venv/bin/qwenkit prepare --dataset demo --config demo --root wheel-output --force
+	cd build && wheel-venv/bin/qwenkit init wheel-init --force
+	cd build/wheel-init && ../wheel-venv/bin/python standalone.py --help > /dev/null
 
 clean: ## Remove what builds and tests leave (not output/)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
