@@ -30,9 +30,8 @@ def init(
         if json:
             console.emit({"written": [str(path) for path in written], "next": following})
             return
-        what = [description for description, _ in files.values()]
-        rows = [[str(path), description] for path, description in zip(written, what, strict=True)]
-        console.table("", ["wrote", "what it is"], rows, numbers=False)
+        for path, (description, _) in zip(written, files.values(), strict=True):
+            console.success(f"wrote {path}: {description}")
         console.info(f"next: {following}")
 
 

@@ -161,7 +161,7 @@ for split, part in splits.items():
         documents[split] += [np.array(ids, dtype=np.int32) for ids in encoded["input_ids"]]
 
 # ---- 4. The base model, quantized, with a new class head ----
-device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 uses_bf16 = BF16 and device.type == "cuda" and torch.cuda.is_bf16_supported()
 logging.disable(logging.WARNING)  # of the missing head, which is drawn below
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's business
@@ -235,7 +235,8 @@ def classify(batch: list[np.ndarray]) -> torch.Tensor:
     classifier = model.get_base_model()
     with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16):
         states = classifier.model(input_ids=torch.tensor(np.stack(padded)).to(device)).last_hidden_state
-    return linear(states[torch.arange(len(batch)), lengths - 1].float(), classifier.score.weight)
+    last = states[torch.arange(len(batch), device=device), lengths - 1]
+    return linear(last.float(), classifier.score.weight)
 
 
 @torch.inference_mode()

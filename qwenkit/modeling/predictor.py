@@ -44,9 +44,11 @@ class Predictor:
         self.batch_tokens = batch_tokens or DOCUMENTS_PER_BATCH * loaded.bundle.max_length
 
     @classmethod
-    def from_folder(cls, folder: Path, *, device: Any = None, batch_tokens: int | None = None) -> "Predictor":
+    def from_folder(
+        cls, folder: str | Path, *, device: Any = None, batch_tokens: int | None = None
+    ) -> "Predictor":
         """Load a trained folder, a checkpoint, an export or another classifier folder."""
-        return cls(load_model(folder, device=device), batch_tokens=batch_tokens)
+        return cls(load_model(Path(folder), device=device), batch_tokens=batch_tokens)
 
     def predict(
         self, texts: Sequence[str] | str, *, on_batch: Callable[[int, int], None] | None = None
