@@ -318,6 +318,9 @@ class QwenTrainingPipeline:
 
         if self.trained_folder is None:
             self._choose_run()
+            if self.trained_folder is not None:
+                # A setting or callback of the last moment made it a finished run: in hand is only its base.
+                self.load_trained(self.trained_folder)
         if self.trained_folder is not None:
             return
         plan = self._books.plans[TRAIN.name]

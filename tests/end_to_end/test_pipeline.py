@@ -1,5 +1,6 @@
 """The class: steps one by one, changes in between, names for other settings."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,20 @@ def test_rows_that_a_user_puts_in_are_used_and_kept_apart(toy_csv: Path, tmp_pat
     pipeline.create_label_mappings()
     assert sum(pipeline._prepared.labels.counts["train"].values()) == 50
     assert not (tmp_path / "datasets/toy/prepared").exists()
+
+
+def test_a_finished_run_that_is_found_late_is_scored_with_its_trained_model(
+    toy_csv: Path, tmp_path: Path
+) -> None:
+    first = make(toy_csv, tmp_path, max_steps=4)
+    first.run()
+    shutil.rmtree(first.run_folder / "evaluated/after")
+    again = make(toy_csv, tmp_path, max_steps=5)
+    again.load_config()
+    again.apply_lora()
+    # Only now it is the run that is finished already; what is in hand is its base.
+    again.config.training.max_steps = 4
+    again.run_post_evaluation()
+    assert again.run_folder == first.run_folder
+    assert again.post_metrics is not None and first.post_metrics is not None
+    assert again.post_metrics["loss"] == first.post_metrics["loss"]

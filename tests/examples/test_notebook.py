@@ -18,7 +18,9 @@ from tests.conftest import TINY_SETTINGS
 
 NOTEBOOK = Path(__file__).parents[2] / "qwenkit" / "examples" / "interactive.ipynb"
 FIGURES = {"text-lengths", "labels", "tokenized", "before", "training", "after", "roc"}
-HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> \x1b[31m $\\frac{1}$ "
+HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> \x1b[31m "
+# Cut off before its end: in a figure it would be a formula, and a wrong one.
+HOSTILE_LABEL = "<script>$\\frac{1$</script>"
 
 
 def read_notebook() -> Any:
@@ -89,7 +91,7 @@ def execute(folder: Path, parameters: str, monkeypatch: pytest.MonkeyPatch) -> d
     return code_cells(notebook)
 
 
-def check_shown(cells: dict[str, Any]) -> str:
+def check_shown(cells: dict[str, Any], *, is_trained_already: bool = False) -> str:
     """Find a figure in each cell that draws one, and nothing on stderr; give all that is shown as HTML."""
     html = []
     for name, cell in cells.items():
@@ -98,14 +100,18 @@ def check_shown(cells: dict[str, Any]) -> str:
         assert not [output for output in cell.outputs if output.get("name") == "stderr"], cell.outputs
         html += [each["text/html"] for each in data if "text/html" in each]
     # The curve that is drawn while training goes on, and the one after it.
-    assert sum("image/png" in output.get("data", {}) for output in cells["training"].outputs) == 2
+    curves = sum("image/png" in output.get("data", {}) for output in cells["training"].outputs)
+    assert curves == (1 if is_trained_already else 2)
+    assert ("(trained already)" in cells["model"].outputs[-3].text) == is_trained_already
     return "".join(html)
 
 
 def test_the_notebook_runs_on_own_data_and_shows_hostile_text_as_text(
     toy_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = pl.read_csv(toy_csv).with_columns(text=HOSTILE + pl.col("text"))
+    rows = pl.read_csv(toy_csv).with_columns(
+        text=HOSTILE + pl.col("text"), label=pl.col("label").replace({"AI_Generated": HOSTILE_LABEL})
+    )
     rows.write_csv(tmp_path / "mine.csv")
     settings: dict[str, Any] = {}
     for setting in (*TINY_SETTINGS, "tokenization.max_length=96"):
@@ -114,6 +120,7 @@ def test_the_notebook_runs_on_own_data_and_shows_hostile_text_as_text(
         for section in sections:
             place = place.setdefault(section, {})
         place[key] = yaml.safe_load(setting.partition("=")[2])
+    settings["model"]["labels"] = [HOSTILE_LABEL, "Human_Written"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     cells = execute(tmp_path, 'DATASET, MAX_STEPS, LORA_RANK = "mine.csv", 16, 8', monkeypatch)
     html = check_shown(cells)
@@ -129,3 +136,4 @@ def test_the_notebook_runs_on_the_demo_by_default(tmp_path: Path, monkeypatch: p
     check_shown(cells)
     assert "data set: demo" in cells["dataset"].outputs[0].text
     assert (tmp_path / "output/tiny-demo/evaluated/after/report.html").is_file()
+    check_shown(execute(tmp_path, "MAX_STEPS = 4", monkeypatch), is_trained_already=True)
