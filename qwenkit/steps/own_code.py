@@ -45,5 +45,23 @@ def _describe(value: Any) -> str:
         held = [cell.cell_contents for cell in value.__closure__ or ()]
         return f"{inspect.getsource(value)}{_describe([value.__defaults__, value.__kwdefaults__, held])}"
     if inspect.isclass(value):
-        return inspect.getsource(value)
-    return f"{inspect.getsource(type(value))}{_describe(vars(value))}"
+        return _describe_class(value)
+    return f"{_describe_class(type(value))}{_describe(vars(value))}"
+
+
+def _describe_class(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        # A class that is written in a notebook belongs to no file, but its functions have a source there.
+        members = {name: each for name, each in vars(kind).items() if _is_written(name, each)}
+        if not any(isinstance(each, FunctionType) for each in members.values()):
+            raise
+    bases = [_describe_class(base) for base in kind.__bases__ if base is not object]
+    return f"class {kind.__qualname__} of {bases}: {_describe(members)}"
+
+
+def _is_written(name: str, member: Any) -> bool:
+    """Tell what a class body says from what Python adds to each class."""
+    is_added = name.startswith("__") and not isinstance(member, FunctionType)
+    return not is_added and not name.startswith("__annotate")

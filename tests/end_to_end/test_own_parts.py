@@ -1,5 +1,6 @@
 """What a user of the class may change or put in, each from the first step to a model that loads again."""
 
+import linecache
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,35 @@ def test_code_that_cannot_be_read_is_never_the_same_twice() -> None:
     exec("def loss(outputs, labels): return 0", nowhere)
     assert identify_code(nowhere["loss"]) != identify_code(nowhere["loss"])
     assert identify_code(make_loss(torch.ones(1))) != identify_code(make_loss(torch.ones(1)))
+
+
+def write_in_notebook(source: str) -> Any:
+    """Run a cell as a kernel does: its lines can be looked up by name, but no module has them as its file."""
+    name = f"/tmp/ipykernel_1/{hash(source)}.py"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    cell: dict[str, Any] = {"__name__": "notebook", "TrainerCallback": TrainerCallback}
+    exec(compile(source, name, "exec"), cell)
+    return cell["Watch"]()
+
+
+def test_a_class_that_is_written_in_a_notebook_is_known_by_its_functions() -> None:
+    source = """class Watch(TrainerCallback):
+    every = 10
+
+    def on_log(self, args, state, control, **kwargs):
+        control.should_save = state.global_step % self.every == 0
+"""
+    known = identify_code(write_in_notebook(source))
+    assert identify_code(write_in_notebook("\n\n" + source)) == known
+    for changed in (
+        source.replace("should_save", "should_evaluate"),
+        source.replace("every = 10", "every = 20"),
+        source.replace("on_log", "on_step_end"),
+        source.replace("(TrainerCallback)", ""),
+    ):
+        assert identify_code(write_in_notebook(changed)) != known
+    unreadable = source.replace("every = 10", "every = object()")
+    assert identify_code(write_in_notebook(unreadable)) != identify_code(write_in_notebook(unreadable))
 
 
 def test_an_overridden_step_of_training_makes_another_run(make: Any) -> None:
