@@ -97,7 +97,7 @@ class Bookkeeper:
         if known is None:
             return []
         now = self._describe_basis(step)
-        return [name for name, value in now.items() if not _is_same(known.get(name), value)]
+        return [name for name, value in now.items() if not _is_same(name, known.get(name), value)]
 
     def _describe_basis(self, step: str) -> dict[str, Any]:
         config = self._owner.config
@@ -105,8 +105,10 @@ class Bookkeeper:
         return STEPS[step].describe_basis(settings, lambda name: getattr(self._owner, name))
 
 
-def _is_same(old: Any, new: Any) -> bool:
+def _is_same(name: str, old: Any, new: Any) -> bool:
     if old is new:
         return True
-    # Only settings are plain values; to compare rows or tensors could take long, or give no single answer.
-    return isinstance(new, str | int | float | bool | list | tuple) and type(old) is type(new) and old == new
+    # Settings, which have dotted names, are plain values, mappings included. To compare rows or tensors could
+    # take long, or give no single answer.
+    is_plain = "." in name or isinstance(new, str | int | float | bool | list | tuple)
+    return is_plain and type(old) is type(new) and old == new

@@ -6,6 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from qwenkit.artifacts import read_json, read_manifest
+from qwenkit.console import Console
+from qwenkit.pipeline import QwenTrainingPipeline
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 from tests.end_to_end.test_commands import call
 
@@ -42,6 +44,22 @@ def test_overlap_of_given_splits_is_shown_and_written(tmp_path: Path) -> None:
     assert "- leak" in again
     test = pl.read_parquet(folder / "test.parquet")
     assert (test.height, test["leaks_from_train"].sum()) == (50, 0)
+
+
+def test_setting_that_is_a_mapping_does_not_load_the_rows_twice(tmp_path: Path) -> None:
+    data, root = write_toy_csv(tmp_path / "toy.csv", rows=100), tmp_path / "output"
+    held = "dataset.holdout={domain_name: [poetry]}"
+    assert "first load_datasets()" not in call("prepare", "--dataset", data, "--root", root)
+    assert "first load_datasets()" not in call("prepare", "--dataset", data, "--root", root, "--set", held)
+    pipeline = QwenTrainingPipeline(
+        dataset=str(data), root=root, overrides=TINY_SETTINGS, console=Console(quiet=True)
+    )
+    pipeline.load_config()
+    pipeline.load_datasets()
+    pipeline.config.dataset.holdout["domain_name"] = ["news"]
+    pipeline.create_label_mappings()
+    held_out = pl.read_parquet(root / "datasets/toy/prepared/test_holdout_domain_name.parquet")
+    assert set(held_out["domain_name"]) == {"news"}
 
 
 def test_held_out_generator_is_scored_on_its_own(tmp_path: Path) -> None:
