@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwenkit.artifacts import read_json, replace_file
-from qwenkit.config import Config, config_to_yaml, load_config
+from qwenkit.config import Config, check_text_names, config_to_yaml, load_config
 from qwenkit.console import Console
 from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
+from qwenkit.text.normalize import RULES
 from qwenkit.tracking import Tracker, choose_wandb_mode
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class QwenTrainingPipeline:
         if self.config is None or reload:
             self._loaded = load_config(self._config_path, overrides=self._overrides, named=self._named)
             self.config = self._loaded.config
+            self._loaded.require(check_text_names(self.config, rules=RULES))
             for note in self._loaded.notes:
                 self.console.info(note)
         self.dataset_name = dataset_id(self.config.dataset.name) if self.config.dataset.name else None
@@ -710,7 +712,8 @@ class QwenTrainingPipeline:
 
         if data is not None:
             model = self.config.model.model_copy(update={"labels": list(self.labels)})
-            rows = read_file(data, model_settings=model, console=self.console)
+            rules = self._make_bundle().normalisation
+            rows = read_file(data, model_settings=model, normalisation=rules, console=self.console)
             warn_of_training_rows(rows, saved, self.workspace, console=self.console)
             return rows
         if self._saved is not None and not self._names_own_data(saved):

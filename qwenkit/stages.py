@@ -61,6 +61,7 @@ PREPARE = Stage(
         "dataset.group_columns",
         "dataset.leakage",
         "dataset.holdout",
+        "dataset.normalize",
         "evaluation.positive_label",
         "class_weights.*",
     ),

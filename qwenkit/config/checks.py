@@ -35,6 +35,19 @@ def check_names(config: Config, *, metrics: Collection[str], formats: Collection
     return problems
 
 
+def check_text_names(config: Config, *, rules: Collection[str]) -> list[ConfigProblem]:
+    """Find what may be done to a text under names that do not exist.
+
+    Args:
+        rules: Names of the rules of normalisation.
+    """
+    return [
+        ConfigProblem("dataset.normalize", _describe_unknown(name, rules))
+        for name in config.dataset.normalize
+        if name not in rules
+    ]
+
+
 def _describe_unknown(name: str, known: Collection[str]) -> str:
     near = nearest_name(name, known)
     advice = f"did you mean {near}?" if near else f"there is {list_names(sorted(known))}"

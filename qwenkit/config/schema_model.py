@@ -102,6 +102,10 @@ class Dataset(Section):
     holdout: dict[Name, list[Name]] = Field({})
     """Values by column that only a test split of their own holds, test_holdout_COLUMN: {model: [gpt4]} keeps
     a generator out of train and validation, {domain_name: [poetry]} a domain."""
+    normalize: Names = Field([])
+    """Rules that take traits out of every text, here and wherever the model is used, in the order given:
+    nfkc, strip_zero_width, fold_homoglyphs, fold_punctuation, strip_markup, collapse_whitespace, lower_case,
+    mask_digits."""
 
 
 class Tokenization(Section):

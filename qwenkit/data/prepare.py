@@ -1,6 +1,6 @@
 """The stage itself: raw rows in; clean, labelled splits out, with every row accounted for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, re
 from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.text.normalize import require_rules
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ def prepare_splits(
     chosen, split_notes = choose_splits(raw.splits, names)
     sources = {split: restore_names(frame, **columns) for split, frame in chosen.items()}
     domain_column = find_domain_column(sources, dataset.domain_column)
-    rows, unknown, label_notes = collect_rows(sources, labels=labels, domain_column=domain_column, **columns)
+    require_rules(dataset.normalize)
+    rows, unknown, label_notes = collect_rows(
+        sources, labels=labels, domain_column=domain_column, normalize=dataset.normalize, **columns
+    )
     marked = find_dropped(rows, deduplicate=dataset.deduplicate)
     grouped, groups, group_notes = group_rows(
         marked, sources, columns=dataset.group_columns, near_duplicates=dataset.near_duplicates
@@ -100,11 +104,14 @@ def prepare_splits(
     )
 
 
-def prepare_labelled(data: Any, *, model: Model) -> LabelledRows:
+def prepare_labelled(data: Any, *, model: Model, normalize: Sequence[str] = ()) -> LabelledRows:
     """Clean and label rows for scoring: the test split where there are splits, else all rows.
 
     Only rows that cannot be scored are dropped (null, empty, unknown label); copies stay, as they are the
     user's choice. row_id counts through the rows of that split alone.
+
+    Args:
+        normalize: Rules of the model that will score them.
 
     Raises:
         DataError: A column is missing, no label is known, or no row is left.
@@ -113,7 +120,9 @@ def prepare_labelled(data: Any, *, model: Model) -> LabelledRows:
     name = "test" if "test" in raw.splits else next(iter(raw.splits))
     columns = {"text_column": model.text_column, "label_column": model.label_column}
     sources = {"test": restore_names(raw.splits[name], **columns)}
-    rows, unknown, notes = collect_rows(sources, labels=model.labels, domain_column=None, **columns)
+    rows, unknown, notes = collect_rows(
+        sources, labels=model.labels, domain_column=None, normalize=normalize, **columns
+    )
     marked = find_dropped(rows, deduplicate=False)
     accounts = count_rows(marked)
     placed = marked.with_columns(destination=pl.when(pl.col("reason").is_null()).then("split"))

@@ -8,6 +8,7 @@ from qwenkit.console import safe_text
 from qwenkit.data.labels import as_text, match_labels
 from qwenkit.data.splits import PRECEDENCE
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.text.normalize import normalize_text
 
 CANONICAL_COLUMNS = ("row_id", "text", "label", "label_id")
 # Written beside them where the rows were split.
@@ -44,8 +45,12 @@ def collect_rows(
     text_column: str,
     label_column: str,
     domain_column: str | None,
+    normalize: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
     """Lay the rows of all splits under each other, with only what cleaning and splitting look at.
+
+    Args:
+        normalize: Rules that each text goes through before anything else looks at it.
 
     Returns:
         Columns row_id (counted through in reading order), split, precedence, text, label, domain, label_id;
@@ -60,6 +65,7 @@ def collect_rows(
     for split, frame in sources.items():
         place = "data" if len(sources) == 1 else f"{split} split"
         text = _take_text(frame, text_column, kind="text", setting="model.text_column", place=place)
+        text = _normalize(text, normalize)
         label = _take_text(frame, label_column, kind="label", setting="model.label_column", place=place)
         domain = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
         if domain_column is not None and domain_column in frame.columns:
@@ -143,6 +149,13 @@ def _take_text(frame: pl.DataFrame, column: str, *, kind: str, setting: str, pla
     if column not in frame.columns:
         raise _missing_column(kind, column, frame.columns, setting=setting, place=place)
     return as_text(frame[column], column=column, setting=setting)
+
+
+def _normalize(texts: pl.Series, rules: Sequence[str]) -> pl.Series:
+    if not rules:
+        return texts
+    normalized = (None if text is None else normalize_text(text, rules) for text in texts)
+    return pl.Series(texts.name, normalized, dtype=pl.String)
 
 
 def _missing_column(kind: str, column: str, columns: Sequence[str], *, setting: str, place: str) -> DataError:

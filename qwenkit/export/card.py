@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from qwenkit.modeling.bundle import Bundle
+from qwenkit.text.normalize import RULES
 
 CARD_NAME = "README.md"
 SHOWN_METRICS = {
@@ -61,6 +62,7 @@ def write_card(
         f"---\n{front}---\n",
         f"# {_plain(' or '.join(bundle.labels))}: a text classifier over {_name_base(bundle)}\n",
         _describe_model(bundle, library),
+        _describe_normalisation(bundle),
         _describe_data(training),
         _describe_results(bundle),
         _describe_parity(parity),
@@ -117,6 +119,18 @@ def _describe_model(bundle: Bundle, library: str) -> str:
     ]
     usage = USE_QWENKIT if library == "peft" else USE_MERGED + "\nor\n\n" + USE_QWENKIT
     return "\n".join(lines) + "\n\n" + usage
+
+
+def _describe_normalisation(bundle: Bundle) -> str:
+    """Say what has to be done to a text first: other programs read the weights, not qwenkit.json."""
+    if not bundle.normalisation:
+        return ""
+    rules = "\n".join(f"- `{name}`: {RULES[name].title}" for name in bundle.normalisation)
+    return (
+        "## Text normalisation\n\nEvery text went through these rules before training, in this order, and "
+        "has to before it is scored. qwenkit does it by itself (`normalisation` in qwenkit.json); with any "
+        f"other program do it yourself, with `qwenkit.text.normalize.normalize_text`.\n\n{rules}\n"
+    )
 
 
 def _name_base(bundle: Bundle) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qwenkit.artifacts import MANIFEST_NAME, package_versions, read_json, verify, write_json
+from qwenkit.console import safe_text
 from qwenkit.errors import ArtifactError
 from qwenkit.modeling.base import (
     BaseIdentity,
@@ -20,6 +21,7 @@ from qwenkit.modeling.classifier import (
     quiet_transformers,
 )
 from qwenkit.modeling.quantization import QuantizationRecord, quiet_bitsandbytes
+from qwenkit.text.normalize import RULES
 
 BUNDLE_NAME = "qwenkit.json"
 SCHEMA_VERSION = 1
@@ -62,6 +64,8 @@ class Bundle(BaseModel):
 
     tokenizer: TokenizerFlags = TokenizerFlags()
     normalisation: list[str] = Field(default_factory=list)
+    """Rules of text/normalize.py, in this order, that every text goes through before the tokenizer."""
+
     temperature: float = Field(1.0, gt=0)
     """Logits are divided by it before the softmax; operating points hold for what comes out."""
 
@@ -165,10 +169,11 @@ def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
         verify(folder, deep=True)
     tokenizer = load_tokenizer(folder)
     bundle = _find_bundle(folder, tokenizer)
-    if bundle.normalisation:
+    unknown = [name for name in bundle.normalisation if name not in RULES]
+    if unknown:
         raise ArtifactError(
-            f"{folder} wants its texts normalised first ({', '.join(bundle.normalisation)}), "
-            "which this version of qwenkit does not know: upgrade qwenkit."
+            f"{folder} wants its texts normalised first by rules that this version of qwenkit does not know "
+            f"({', '.join(map(safe_text, unknown))}): upgrade qwenkit."
         )
     if tokenizer.pad_token_id != bundle.pad_token_id:
         raise ArtifactError(

@@ -70,6 +70,7 @@ class Predictor:
             tokenizer=self.loaded.tokenizer,
             max_length=bundle.max_length,
             truncation=bundle.tokenizer.truncation,
+            normalisation=bundle.normalisation,
         )
         logits = predict_logits(
             self.loaded.model,

@@ -38,14 +38,27 @@ class LabelledSet:
     slice_columns: Sequence[str] = ()
     is_demo: bool = False
 
-    def encode(self, *, tokenizer: Any, max_length: int, truncation: bool, console: Console) -> Any:
-        """Give row_id and input_ids of every row."""
+    def encode(
+        self,
+        *,
+        tokenizer: Any,
+        max_length: int,
+        truncation: bool,
+        normalisation: Sequence[str],
+        console: Console,
+    ) -> Any:
+        """Give row_id and input_ids of every row, its text normalised as the model wants it."""
         if self.tokenized is not None:
             return self.tokenized
         from qwenkit.tokens.encoding import encode_dataset
 
         return encode_dataset(
-            self.frame, tokenizer=tokenizer, max_length=max_length, truncation=truncation, console=console
+            self.frame,
+            tokenizer=tokenizer,
+            max_length=max_length,
+            truncation=truncation,
+            normalisation=normalisation,
+            console=console,
         )
 
 
@@ -105,8 +118,13 @@ def sample_test_rows(test: Any, tokenized: Any, *, size: int, seed: int) -> Labe
     )
 
 
-def read_file(path: str | Path, *, model_settings: Any, console: Console) -> LabelledSet:
+def read_file(
+    path: str | Path, *, model_settings: Any, normalisation: Sequence[str] = (), console: Console
+) -> LabelledSet:
     """Read any labelled file as one set to score.
+
+    Args:
+        normalisation: Rules of the model; a text of which they leave nothing is dropped as empty.
 
     Raises:
         DataError: It cannot be read, lacks a column, or has no row that can be scored.
@@ -115,7 +133,7 @@ def read_file(path: str | Path, *, model_settings: Any, console: Console) -> Lab
     from qwenkit.data.sources import resolve_source
 
     source = resolve_source(str(path))
-    rows = prepare_labelled(source, model=model_settings)
+    rows = prepare_labelled(source, model=model_settings, normalize=normalisation)
     for note in rows.notes:
         console.info(note)
     return LabelledSet(

@@ -69,6 +69,7 @@ def publish_evaluation(
         tokenizer=tokenizer,
         max_length=bundle.max_length,
         truncation=bundle.tokenizer.truncation,
+        normalisation=bundle.normalisation,
         console=console,
     )
     logits = score_documents(model, tokenized, bundle=bundle, config=config, console=console, what=rows.title)

@@ -41,6 +41,7 @@ def describe_model(
         dtype="bfloat16" if computes_in_bf16 else "float32",
         weights_dtype="bfloat16" if base.weights_dtype == "bfloat16" else "float32",
         tokenizer=TokenizerFlags(truncation=config.tokenization.truncation),
+        normalisation=list(config.dataset.normalize),
     )
 
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import DataError
+from qwenkit.text.normalize import normalize_text
 
 ROWS_PER_BATCH = 512
 BATCHES_IN_FLIGHT = 3
@@ -45,6 +46,7 @@ def encode_texts(
     tokenizer: PreTrainedTokenizerFast,
     max_length: int,
     truncation: bool = True,
+    normalisation: Sequence[str] = (),
     row_ids: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Turn texts into token ids, without padding; a text has the same ids alone and among others.
@@ -55,13 +57,15 @@ def encode_texts(
     Args:
         max_length: Longer rows lose their end.
         truncation: False keeps them whole.
+        normalisation: Rules that the model wants applied first; prepared text does not change by them.
         row_ids: What errors call the rows; their place in `texts` by default.
 
     Raises:
         DataError: A text is not text, or has nothing but white space, or has no tokens.
     """
     limit = max_length if truncation else None
-    return _encode(texts, tokenizer, limit, row_ids if row_ids is not None else range(len(texts)))[0]
+    names = row_ids if row_ids is not None else range(len(texts))
+    return _encode(_normalize(texts, normalisation), tokenizer, limit, names)[0]
 
 
 def encode_dataset(
@@ -70,6 +74,7 @@ def encode_dataset(
     tokenizer: PreTrainedTokenizerFast,
     max_length: int,
     truncation: bool = True,
+    normalisation: Sequence[str] = (),
     num_workers: int | None = None,
     console: Console,
     description: str = "tokenizing",
@@ -78,6 +83,7 @@ def encode_dataset(
 
     Args:
         rows: Columns row_id, text, label_id, and any others.
+        normalisation: Rules that the model wants applied first; prepared text does not change by them.
         num_workers: Threads; None is one a core.
 
     Returns:
@@ -93,7 +99,8 @@ def encode_dataset(
         raise DataError(f"rows to tokenize lack {', '.join(missing)}; they have {', '.join(columns)}.")
 
     def encode_batch(batch: dict[str, list]) -> pa.RecordBatch:
-        ids, lengths = _encode(batch["text"], tokenizer, max_length if truncation else None, batch["row_id"])
+        texts = _normalize(batch["text"], normalisation)
+        ids, lengths = _encode(texts, tokenizer, max_length if truncation else None, batch["row_id"])
         return _to_record_batch(batch, ids, lengths)
 
     digest = hashlib.sha256()
@@ -133,6 +140,13 @@ def _encode(
     if n_added:
         encodings = [backend.post_process(encoding) for encoding in encodings]
     return [encoding.ids for encoding in encodings], full_lengths
+
+
+def _normalize(texts: Sequence[str], rules: Sequence[str]) -> Sequence[str]:
+    if not rules:
+        return texts
+    # What is no text is refused further on, with the row's name.
+    return [normalize_text(text, rules) if isinstance(text, str) else text for text in texts]
 
 
 def _prepare_backend(tokenizer: PreTrainedTokenizerFast) -> Any:

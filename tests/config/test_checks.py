@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qwenkit.config import Config, check_config, check_names
+from qwenkit.config import Config, check_config, check_names, check_text_names
 
 Refusal = Callable[..., str]
 
@@ -114,3 +114,10 @@ def test_each_setting_that_a_check_reads_is_named_by_it() -> None:
         problem = check_config(config_with(settings))[0]
         assert set(settings) <= {problem.name, *problem.also}
         assert problem.also
+
+
+def test_rules_that_do_not_exist_are_found_with_the_nearest_name() -> None:
+    config = config_with({"dataset.normalize": ["lower_cse", "nfkc"]})
+    problems = check_text_names(config, rules=["nfkc", "lower_case"])
+    assert [problem.message for problem in problems] == ["lower_cse is unknown; did you mean lower_case?"]
+    assert check_text_names(Config(), rules=[]) == []

@@ -221,7 +221,7 @@ def test_a_bundle_reads_back_as_it_was_written(tmp_path):
 
 def test_a_bundle_that_wants_an_unknown_normalisation_is_refused(trained):
     edit_json(trained / "qwenkit.json", normalisation=["leet"])
-    with pytest.raises(ArtifactError, match=r"normalised first \(leet\)"):
+    with pytest.raises(ArtifactError, match=r"does not know \(leet\): upgrade"):
         load_model(trained, device="cpu")
 
 

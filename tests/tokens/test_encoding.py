@@ -301,6 +301,21 @@ def test_prediction_and_training_use_the_same_encoder(
     assert seen == trained_on
 
 
+def test_rules_of_normalisation_come_first_one_by_one_and_in_a_split(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    raw, clean = "The\n\n  Cat\u200b sat", "the cat sat"
+    rules = ["strip_zero_width", "collapse_whitespace", "lower_case"]
+    expected = encode_one(clean, tokenizer)
+    options = {"tokenizer": tokenizer, "max_length": LONG}
+    assert encode_one(raw, tokenizer) != expected
+    assert encode_texts([raw, clean], normalisation=rules, **options) == [expected, expected]
+    rows = encode_dataset(make_rows([raw]), normalisation=rules, console=Console(quiet=True), **options)
+    assert rows["input_ids"][0] == expected
+    with pytest.raises(DataError, match="row 0 has no text to read"):
+        encode_texts(["\u200b\u200b"], normalisation=rules, **options)
+
+
 def _make_predictor(tokenizer: PreTrainedTokenizerFast) -> predictor.Predictor:
     from types import SimpleNamespace
 
@@ -309,6 +324,7 @@ def _make_predictor(tokenizer: PreTrainedTokenizerFast) -> predictor.Predictor:
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
         temperature=1.0,
+        normalisation=[],
         labels=["AI_Generated", "Human_Written"],
         tokenizer=SimpleNamespace(truncation=True, split_special_tokens=True),
     )
