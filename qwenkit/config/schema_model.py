@@ -106,6 +106,8 @@ class Dataset(Section):
     """Rules that take traits out of every text, here and wherever the model is used, in the order given:
     nfkc, strip_zero_width, fold_homoglyphs, fold_punctuation, strip_markup, collapse_whitespace, lower_case,
     mask_digits."""
+    audit: Flag = Field(True, json_schema_extra=RUNTIME_ONLY)
+    """Look for traits that give a class away (audit.json); `qwenkit prepare --force` does it afterwards."""
 
 
 class Tokenization(Section):

@@ -91,7 +91,7 @@ def prepare_splits(
     )
     facts = [*describe_overlap(marked), *group_notes, *chain(*found_notes)]
     facts += _describe(unknown, accounts, counts)
-    return PreparedData(
+    prepared = PreparedData(
         splits=frames,
         labels=LabelTable(labels, counts, weights, positive),
         accounts=accounts,
@@ -102,6 +102,11 @@ def prepare_splits(
         notes=(*raw.notes, *split_notes, *label_notes, *cut_notes, *facts),
         warnings=tuple(chain(*warnings)),
     )
+    if not dataset.audit:
+        return prepared
+    from qwenkit.data.audit import audit_prepared
+
+    return audit_prepared(prepared, seed=dataset.shuffle_seed)
 
 
 def prepare_labelled(data: Any, *, model: Model, normalize: Sequence[str] = ()) -> LabelledRows:

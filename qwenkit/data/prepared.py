@@ -30,6 +30,7 @@ class PreparedData:
         unknown_labels: Label values that are no class, with their row counts, most frequent first.
         notes: What a person should be told.
         warnings: What a person must not miss.
+        leaks: The leak audit as `audit_leaks` gives it; None where it is off or there are too few rows.
     """
 
     splits: Mapping[str, pl.DataFrame]
@@ -41,6 +42,7 @@ class PreparedData:
     unknown_labels: Mapping[str, int]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    leaks: Mapping[str, Any] | None = None
 
     @property
     def written(self) -> dict[str, int]:
@@ -66,6 +68,7 @@ def write_prepared(folder: Path, prepared: PreparedData) -> None:
         "domain_column": prepared.domain_column,
         "notes": list(prepared.notes),
         "warnings": list(prepared.warnings),
+        "leaks": prepared.leaks,
     }
     write_json(folder / "audit.json", audit)
     write_json(folder / "overlap.json", {"pairs": [each.to_json() for each in prepared.overlap]})
@@ -88,6 +91,7 @@ def read_prepared(folder: Path) -> PreparedData:
         unknown_labels=audit["unknown_labels"],
         notes=tuple(audit["notes"]),
         warnings=tuple(audit["warnings"]),
+        leaks=audit["leaks"],
     )
 
 

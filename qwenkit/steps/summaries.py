@@ -1,8 +1,10 @@
 """What each step shows when it is done: row accounts, lengths, results."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from qwenkit.console import Console
+from qwenkit.text.leak_table import describe_audit, leak_table, leak_warnings
 
 if TYPE_CHECKING:
     from qwenkit.data.prepared import PreparedData
@@ -56,4 +58,16 @@ def show_prepared(console: Console, prepared: "PreparedData") -> None:
     for note in prepared.notes:
         console.info(note)
     for warning in prepared.warnings:
+        console.warn(warning)
+    show_leaks(console, prepared.leaks)
+
+
+def show_leaks(console: Console, leaks: Mapping[str, Any] | None) -> None:
+    """Print what probes of the surface can tell; what is a flaw of the data is a warning."""
+    if leaks is None:
+        return
+    columns, rows = leak_table(leaks)
+    console.table("Leak audit", columns, rows, numbers=False)
+    console.info(describe_audit(leaks))
+    for warning in leak_warnings(leaks):
         console.warn(warning)

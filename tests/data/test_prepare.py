@@ -166,8 +166,9 @@ def test_file_is_prepared_alike_in_every_kind(tmp_path: Path, rows: pl.DataFrame
     path = tmp_path / f"rows.{suffix}"
     writers = {"csv": rows.write_csv, "jsonl": rows.write_ndjson, "parquet": rows.write_parquet}
     writers[suffix](path)
-    prepared = prepare_splits(resolve_source(str(path)), model=Model(), dataset=Dataset())
-    expected = prepare_splits(to_raw(rows), model=Model(), dataset=Dataset())
+    settings = {"model": Model(), "dataset": Dataset(audit=False)}
+    prepared = prepare_splits(resolve_source(str(path)), **settings)
+    expected = prepare_splits(to_raw(rows), **settings)
     for split, frame in prepared.splits.items():
         assert frame.drop("length").equals(expected.splits[split].drop("length"))
 
@@ -179,7 +180,8 @@ def test_what_is_written_is_read_back(prepare, rows: pl.DataFrame, tmp_path: Pat
         note=pl.lit('häß "🙂"\n\x00'),
         nothing=pl.lit(None),
     )
-    prepared = prepare(pl.concat([rows, rows.head(10)]))
+    prepared = prepare(pl.concat([rows, rows.head(10)]), audit=True)
+    assert prepared.leaks is not None
     write_prepared(tmp_path, prepared)
     json_names = ["audit.json", "labels.json", "overlap.json"]
     names = [*json_names, "test.parquet", "train.parquet", "validation.parquet"]
