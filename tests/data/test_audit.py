@@ -1,4 +1,4 @@
-"""The leak audit: it finds planted flaws, names the rule against them, and stays silent where there is none."""
+"""The leak audit: it finds planted flaws, names the rule against them, and is silent where there is none."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from qwenkit.text.leak_table import (
 from qwenkit.text.normalize import normalize_text
 
 LABELS = ("AI_Generated", "Human_Written")
-WORDS = "the of and a dog walks past some old red house in Kyoto while rain falls on all roofs".split()
+SENTENCE = "the of and a dog walks past some old red house in Kyoto while rain falls on all roofs"
+WORDS = SENTENCE.split()
 
 
 def write_text(random: np.random.Generator) -> str:
