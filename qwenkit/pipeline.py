@@ -19,6 +19,7 @@ from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
+from qwenkit.text.attacks import ATTACKS
 from qwenkit.text.normalize import RULES
 from qwenkit.tracking import Tracker, choose_wandb_mode
 
@@ -158,7 +159,7 @@ class QwenTrainingPipeline:
         if self.config is None or reload:
             self._loaded = load_config(self._config_path, overrides=self._overrides, named=self._named)
             self.config = self._loaded.config
-            self._loaded.require(check_text_names(self.config, rules=RULES))
+            self._loaded.require(check_text_names(self.config, rules=RULES, attacks=ATTACKS))
             for note in self._loaded.notes:
                 self.console.info(note)
         self.dataset_name = dataset_id(self.config.dataset.name) if self.config.dataset.name else None

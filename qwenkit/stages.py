@@ -62,6 +62,7 @@ PREPARE = Stage(
         "dataset.leakage",
         "dataset.holdout",
         "dataset.normalize",
+        "dataset.augment.*",
         "evaluation.positive_label",
         "class_weights.*",
     ),

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 
-from qwenkit.config.problems import ConfigProblem, list_names, nearest_name, show_name
+from qwenkit.config.problems import ConfigProblem, describe_unknown, list_names, show_name
 from qwenkit.config.schema import Config
 
 
@@ -27,31 +27,33 @@ def check_names(config: Config, *, metrics: Collection[str], formats: Collection
     problems = []
     metric = config.training.metric_for_best_model.removeprefix("eval_")
     if metric not in metrics:
-        message = _describe_unknown(metric, metrics)
+        message = describe_unknown(metric, metrics)
         problems.append(ConfigProblem("training.metric_for_best_model", message))
     for name in config.export.formats:
         if name not in formats:
-            problems.append(ConfigProblem("export.formats", _describe_unknown(name, formats)))
+            problems.append(ConfigProblem("export.formats", describe_unknown(name, formats)))
     return problems
 
 
-def check_text_names(config: Config, *, rules: Collection[str]) -> list[ConfigProblem]:
+def check_text_names(
+    config: Config, *, rules: Collection[str], attacks: Collection[str]
+) -> list[ConfigProblem]:
     """Find what may be done to a text under names that do not exist.
 
     Args:
         rules: Names of the rules of normalisation.
+        attacks: Names of the attacks.
     """
+    wanted = {
+        "dataset.normalize": (config.dataset.normalize, rules),
+        "dataset.augment.attacks": (config.dataset.augment.attacks, attacks),
+    }
     return [
-        ConfigProblem("dataset.normalize", _describe_unknown(name, rules))
-        for name in config.dataset.normalize
-        if name not in rules
+        ConfigProblem(setting, describe_unknown(name, known))
+        for setting, (names, known) in wanted.items()
+        for name in names
+        if name not in known
     ]
-
-
-def _describe_unknown(name: str, known: Collection[str]) -> str:
-    near = nearest_name(name, known)
-    advice = f"did you mean {near}?" if near else f"there is {list_names(sorted(known))}"
-    return f"{show_name(name)} is unknown; {advice}"
 
 
 def _check_labels(config: Config) -> Iterator[ConfigProblem]:

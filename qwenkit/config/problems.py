@@ -169,6 +169,24 @@ def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | 
     return next(iter(get_close_matches(name[:100], sorted(known), n=1, cutoff=cutoff)), None)
 
 
+def describe_unknown(name: str, known: Collection[str]) -> str:
+    """Refuse a name that an open list doesn't have, with the nearest one that it has, else with all."""
+    near = nearest_name(name, known)
+    advice = f"did you mean {near}?" if near else f"there is {list_names(sorted(known))}"
+    return f"{show_name(name)} is unknown; {advice}"
+
+
+def require_names(names: Iterable[str], known: Collection[str], *, setting: str) -> None:
+    """Refuse names that an open list doesn't have, where they reach code without going through a config.
+
+    Raises:
+        ConfigError: All of them at once.
+    """
+    problems = [ConfigProblem(setting, describe_unknown(name, known)) for name in names if name not in known]
+    if problems:
+        raise config_error("the config", problems)
+
+
 def list_names(names: Iterable[str]) -> str:
     """Write names from a file one after another, safe to print."""
     return ", ".join(map(show_name, names)) or "nothing"

@@ -67,6 +67,18 @@ class NearDuplicates(Section):
     probability 1 - (1 - J^r)^(permutations / r), where r (3 at threshold 0.3) gives 2/3 or more there."""
 
 
+class Augment(Section):
+    """Attacked copies of training rows, of both classes alike; validation and test stay as they are."""
+
+    section_name: ClassVar[str] = "dataset.augment"
+
+    attacks: Names = Field([])
+    """Attacks that add copies: article_deletion, homoglyph, number, insert_paragraphs, upper_lower,
+    whitespace, zero_width_space, alternative_spelling, approximate_misspelling, approximate_synonym."""
+    share: float = Field(0.1, gt=0, le=1)
+    """Copies that each attack adds, as a share of the training rows of each class."""
+
+
 class Dataset(Section):
     """Where the rows come from and how they are split."""
 
@@ -108,6 +120,7 @@ class Dataset(Section):
     mask_digits."""
     audit: Flag = Field(True, json_schema_extra=RUNTIME_ONLY)
     """Look for traits that give a class away (audit.json); `qwenkit prepare --force` does it afterwards."""
+    augment: Augment = Field(default_factory=Augment)
 
 
 class Tokenization(Section):

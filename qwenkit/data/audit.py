@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from qwenkit.data.augment import ATTACK_COLUMN
 from qwenkit.data.prepared import PreparedData
 from qwenkit.data.splits import allocate
 from qwenkit.text.folds import FOLDS, AuditedRows
@@ -50,7 +51,7 @@ def audit_leaks(
         where there are too few rows to tell anything.
     """
     sampled = pl.concat(
-        _take_columns(frame.with_columns(split=pl.lit(split)), domain_column)
+        _take_columns(_drop_variants(frame).with_columns(split=pl.lit(split)), domain_column)
         for split, frame in splits.items()
     )
     total = sampled.height
@@ -93,6 +94,11 @@ def _take_columns(frame: pl.DataFrame, domain_column: str | None) -> pl.DataFram
     has_groups = GROUP_COLUMN in frame.columns and frame.schema[GROUP_COLUMN].is_integer()
     group = pl.col(GROUP_COLUMN).cast(pl.Int64) if has_groups else pl.lit(None, pl.Int64).alias(GROUP_COLUMN)
     return frame.select(*columns, group)
+
+
+def _drop_variants(frame: pl.DataFrame) -> pl.DataFrame:
+    """Leave out attacked copies: what they show was put in on purpose."""
+    return frame.filter(pl.col(ATTACK_COLUMN).is_null()) if ATTACK_COLUMN in frame.columns else frame
 
 
 def _is_readable(frame: pl.DataFrame, name: str) -> bool:

@@ -10,6 +10,7 @@ import polars as pl
 from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.config.schema_training import ClassWeights
 from qwenkit.console import safe_text
+from qwenkit.data.augment import augment_train
 from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
 from qwenkit.data.frames import SPLITS, UNSPLIT, RawData, load_source, to_raw
 from qwenkit.data.groups import GroupSummary, describe_groups, group_rows
@@ -21,6 +22,7 @@ from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, re
 from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.text.attacks import require_attacks
 from qwenkit.text.normalize import require_rules
 
 
@@ -70,6 +72,7 @@ def prepare_splits(
     sources = {split: restore_names(frame, **columns) for split, frame in chosen.items()}
     domain_column = find_domain_column(sources, dataset.domain_column)
     require_rules(dataset.normalize)
+    require_attacks(dataset.augment.attacks)
     rows, unknown, label_notes = collect_rows(
         sources, labels=labels, domain_column=domain_column, normalize=dataset.normalize, **columns
     )
@@ -83,6 +86,9 @@ def prepare_splits(
     found = build_frames(sources, placed, labels=labels, **columns)
     order = [*SPLITS, *dict.fromkeys(map(name_split, dataset.holdout))]
     frames = {split: found[split] for split in order if split in found}
+    frames, augmented, added_notes = augment_train(
+        frames, dataset.augment, normalize=dataset.normalize, seed=dataset.shuffle_seed
+    )
     counts = {split: count_labels(frame["label_id"], labels) for split, frame in frames.items()}
     _require_rows(counts, accounts, groups)
     weights = _weigh_classes(frames["train"], labels, class_weights or ClassWeights())
@@ -99,8 +105,9 @@ def prepare_splits(
         overlap=overlap,
         domain_column=domain_column,
         unknown_labels=unknown,
-        notes=(*raw.notes, *split_notes, *label_notes, *cut_notes, *facts),
+        notes=(*raw.notes, *split_notes, *label_notes, *cut_notes, *facts, *added_notes),
         warnings=tuple(chain(*warnings)),
+        augmented=augmented,
     )
     if not dataset.audit:
         return prepared

@@ -1,7 +1,7 @@
 """What the stage leaves on disk: a Parquet file a split, labels, audit and overlap, and the way back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class PreparedData:
         unknown_labels: Label values that are no class, with their row counts, most frequent first.
         notes: What a person should be told.
         warnings: What a person must not miss.
+        augmented: Attacked copies that were added to train, by attack; empty where that is off.
         leaks: The leak audit as `audit_leaks` gives it; None where it is off or there are too few rows.
     """
 
@@ -42,11 +43,12 @@ class PreparedData:
     unknown_labels: Mapping[str, int]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    augmented: Mapping[str, int] = field(default_factory=dict)
     leaks: Mapping[str, Any] | None = None
 
     @property
     def written(self) -> dict[str, int]:
-        """Rows of each final split; they add up to what all accounts kept."""
+        """Rows of each final split; they add up to what all accounts kept and what was added."""
         return {split: frame.height for split, frame in self.splits.items()}
 
     def count_rows(self) -> dict[str, Any]:
@@ -54,7 +56,9 @@ class PreparedData:
         accounts = {split: account.to_json() for split, account in self.accounts.items()}
         overlap = {f"{each.split} with {each.other}": [each.exact, each.near] for each in self.overlap}
         groups = self.groups.to_json()
-        return {"splits": accounts, "written": self.written, "groups": groups, "overlap_exact_near": overlap}
+        added = {"augmented": dict(self.augmented)} if self.augmented else {}
+        counts = {"splits": accounts, "written": self.written, **added}
+        return {**counts, "groups": groups, "overlap_exact_near": overlap}
 
 
 def write_prepared(folder: Path, prepared: PreparedData) -> None:
@@ -91,6 +95,7 @@ def read_prepared(folder: Path) -> PreparedData:
         unknown_labels=audit["unknown_labels"],
         notes=tuple(audit["notes"]),
         warnings=tuple(audit["warnings"]),
+        augmented=audit.get("augmented", {}),
         leaks=audit["leaks"],
     )
 

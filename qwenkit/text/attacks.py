@@ -7,12 +7,13 @@ A rate is the share of places that are changed, rounded down, as in RAID.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 from typing import TypeVar
 
+from qwenkit.config.problems import require_names
 from qwenkit.text.homoglyphs import TWINS
 from qwenkit.text.tables import british_spellings, misspellings, synonyms
 
@@ -59,6 +60,15 @@ def attack_text(name: str, text: str, *, seed: int, row_id: int | str, rate: flo
     attack = ATTACKS[name]
     digest = blake2b(f"{seed}\0{row_id}\0{name}".encode(), digest_size=8).digest()
     return attack.apply(text, attack.rate if rate is None else rate, Random(int.from_bytes(digest)))
+
+
+def require_attacks(names: Iterable[str], *, setting: str = "dataset.augment.attacks") -> None:
+    """Refuse an attack that does not exist.
+
+    Raises:
+        ConfigError: With the nearest name.
+    """
+    require_names(names, ATTACKS, setting=setting)
 
 
 def delete_articles(text: str, rate: float, random: Random) -> str:

@@ -7,11 +7,10 @@ RULES, a pure function that changes nothing when applied again.
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from qwenkit.config.problems import list_names, nearest_name, show_name
-from qwenkit.errors import ConfigError
+from qwenkit.config.problems import require_names
 from qwenkit.text.homoglyphs import fold_homoglyphs
 
 # Format characters and other ones that take no room. Not the Arabic number signs: they are seen.
@@ -124,16 +123,7 @@ def require_rules(names: Iterable[str], *, setting: str = "dataset.normalize") -
     Raises:
         ConfigError: With the nearest name.
     """
-    for name in names:
-        if name not in RULES:
-            raise ConfigError(f"{setting}: {describe_unknown_name(name, RULES, what='rule')}.")
-
-
-def describe_unknown_name(name: str, known: Collection[str], *, what: str) -> str:
-    """Say that there is no entry of this name in an open list, and which was probably meant."""
-    near = nearest_name(name, known)
-    advice = f"did you mean {near}?" if near else f"there are {list_names(known)}"
-    return f"{show_name(name)} is no {what}; {advice}"
+    require_names(names, RULES, setting=setting)
 
 
 def _strip_tags(text: str) -> str:

@@ -116,8 +116,11 @@ def test_each_setting_that_a_check_reads_is_named_by_it() -> None:
         assert problem.also
 
 
-def test_rules_that_do_not_exist_are_found_with_the_nearest_name() -> None:
-    config = config_with({"dataset.normalize": ["lower_cse", "nfkc"]})
-    problems = check_text_names(config, rules=["nfkc", "lower_case"])
-    assert [problem.message for problem in problems] == ["lower_cse is unknown; did you mean lower_case?"]
-    assert check_text_names(Config(), rules=[]) == []
+def test_rules_and_attacks_that_do_not_exist_are_found_with_the_nearest_name() -> None:
+    config = config_with({"dataset.normalize": ["lower_cse", "nfkc"], "dataset.augment.attacks": ["numbr"]})
+    problems = check_text_names(config, rules=["nfkc", "lower_case"], attacks=["number"])
+    assert {problem.name: problem.message for problem in problems} == {
+        "dataset.normalize": "lower_cse is unknown; did you mean lower_case?",
+        "dataset.augment.attacks": "numbr is unknown; did you mean number?",
+    }
+    assert check_text_names(Config(), rules=[], attacks=[]) == []

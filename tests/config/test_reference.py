@@ -94,8 +94,8 @@ def test_the_json_schema_describes_every_setting() -> None:
     assert training["properties"]["learning_rate"]["default"] == 1e-4
     assert training["properties"]["learning_rate"]["description"].startswith("Highest learning rate")
     described = sum(len(section["properties"]) for section in schema["$defs"].values())
-    # model.tiny and dataset.near_duplicates are properties as well as sections.
-    assert described == len(setting_names()) + 2
+    # model.tiny, dataset.near_duplicates and dataset.augment are properties as well as sections.
+    assert described == len(setting_names()) + 3
 
 
 def test_the_document_is_what_the_schema_says() -> None:
