@@ -70,6 +70,7 @@ def audit_leaks(
         labels=list(labels),
         seed=seed,
         columns=_find_columns(sampled, domain_column),
+        domain_column=domain_column,
     )
     return {
         "rows": sampled.height,

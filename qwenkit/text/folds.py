@@ -20,6 +20,8 @@ class AuditedRows:
         row_ids: What reports call the rows, shape (rows,).
         labels: Class names in id order.
         seed: Decides folds and subsamples.
+        columns: Columns beside the text that may tell the class, as text.
+        domain_column: The one of them by which a leak is looked for inside each domain too.
     """
 
     texts: Sequence[str]
@@ -29,22 +31,40 @@ class AuditedRows:
     labels: Sequence[str]
     seed: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    domain_column: str | None = None
 
     def sample(self, size: int) -> "AuditedRows":
         """Draw so many rows, in their order; all where there are no more."""
         if len(self.texts) <= size:
             return self
         drawn = np.random.default_rng(self.seed).choice(len(self.texts), size=size, replace=False)
-        rows = np.sort(drawn)
+        return self.take(np.sort(drawn))
+
+    def take(self, rows: np.ndarray) -> "AuditedRows":
+        """Keep the rows of these places."""
         return AuditedRows(
-            texts=[self.texts[row] for row in rows],
+            texts=[self.texts[row] for row in rows.tolist()],
             label_ids=self.label_ids[rows],
             groups=self.groups[rows],
             row_ids=self.row_ids[rows],
             labels=self.labels,
             seed=self.seed,
             columns={name: values[rows] for name, values in self.columns.items()},
+            domain_column=self.domain_column,
         )
+
+    def list_domains(self, *, least_rows: int) -> list[tuple[str, np.ndarray]]:
+        """Give each domain and the places of its rows, where there are enough of two classes."""
+        if self.domain_column is None or self.domain_column not in self.columns:
+            return []
+        values = self.columns[self.domain_column]
+        found = []
+        for domain in np.unique(values):
+            rows = np.flatnonzero(values == domain)
+            counts = np.sort(np.bincount(self.label_ids[rows], minlength=2))
+            if len(rows) >= least_rows and counts[-2] >= least_rows // 4:
+                found.append((str(domain), rows))
+        return found
 
     def cross_validate(self, score_fold: ScoreFold, *, folds: int = FOLDS) -> np.ndarray:
         """Score every row by what the groups of the other folds taught, shape (rows, classes).

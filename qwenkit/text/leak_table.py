@@ -18,7 +18,7 @@ def leak_table(leaks: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return columns, [
         [
             fact["title"] + (" (!)" if fact["is_warning"] else ""),
-            f"{fact['auroc']:.3f}",
+            _show_auroc(fact),
             *_describe_tell(fact),
         ]
         for fact in probes
@@ -64,11 +64,17 @@ def _describe_tell(fact: Mapping[str, Any]) -> list[str]:
     if fact["kind"] == "phrases" and fact["phrases"]:
         first = fact["phrases"][0]
         return [f"“{first['phrase']}” {_percent(first['share'])}", first["label"]]
-    if tell is None or fact["auroc"] < LEAST_AUROC_SHOWN:
+    if tell is None or (fact["auroc"] < LEAST_AUROC_SHOWN and not fact["is_warning"]):
         return [NOTHING, NOTHING]
     if fact["kind"] == "column":
         return [f"{tell['trait']}, {_percent(tell['share_of_label'])}", tell["label"]]
     return [f"{tell['trait']}, {_numbers(tell)}", tell["label"]]
+
+
+def _show_auroc(fact: Mapping[str, Any]) -> str:
+    overall = f"{fact['auroc']:.3f}"
+    within = fact.get("within")
+    return f"{overall}, in {within['domain']} {within['auroc']:.3f}" if within else overall
 
 
 def _numbers(tell: Mapping[str, Any]) -> str:
@@ -80,7 +86,7 @@ def _warn(fact: Mapping[str, Any]) -> str:
     where = ""
     if fact.get("examples"):
         where = f", e.g. row {fact['examples'][0]['row_id']}"
-    found = f"{fact['title']} alone tells the classes apart (AUROC {fact['auroc']:.3f}): "
+    found = f"{fact['title']} alone tells the classes apart (AUROC {_show_auroc(fact)}): "
     return f"{found}{trait}, more in {label}{where}. {_advise(fact)}"
 
 

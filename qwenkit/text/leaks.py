@@ -28,6 +28,8 @@ WARNING_AUROC = 0.7
 REMEDY_ROWS = 4_000
 PHRASE_ROWS = 5_000
 WORD_ROWS = 3_000
+# Inside fewer rows than this the AUROC of a coin comes too near the warning line.
+LEAST_DOMAIN_ROWS = 400
 WORD_FOLDS = 2
 SHOWN_ROWS = 3
 SHOWN_PHRASES = 20
@@ -40,7 +42,8 @@ def audit_rows(rows: AuditedRows) -> Iterator[dict[str, Any]]:
 
     Yields:
         name, title, looks_at, kind (traits, phrases, column, words), auroc, rows; is_warning; where it has
-        found something also tell, examples, remedy, phrases.
+        found something also tell, examples, remedy, phrases; and within (domain, auroc, rows) where that is
+        so inside one domain only, of which the others then speak.
     """
     for name, family in TRAITS.items():
         yield audit_traits(name, family, rows)
@@ -52,10 +55,23 @@ def audit_rows(rows: AuditedRows) -> Iterator[dict[str, Any]]:
 
 
 def audit_traits(name: str, family: TraitFamily, rows: AuditedRows) -> dict[str, Any]:
-    """Judge the rows by one family of traits; above the warning line also try the rules against it."""
+    """Judge the rows by one family of traits; above the warning line also try the rules against it.
+
+    What tells nothing over all rows may tell everything inside one domain, and is a flaw there.
+    """
     values = measure_traits(rows.texts, family)
     auroc, label_id = _judge(values, rows)
     fact = _fact(name, "traits", family.title, family.looks_at, auroc, rows)
+    within = None if fact["is_warning"] else _find_telling_domain(values, rows)
+    if within is not None:
+        domain, places, auroc, label_id = within
+        rows, values = rows.take(places), values[places]
+        fact["within"] = {
+            "domain": safe_text(domain, limit=40),
+            "auroc": _rounded(auroc),
+            "rows": len(places),
+        }
+        fact["is_warning"] = True
     column, tell = _find_tell(values, family, label_id, rows)
     fact |= {"tell": tell, "examples": _show_rows(values[:, column], family, tell, rows)}
     if fact["is_warning"]:
@@ -143,6 +159,16 @@ def _judge(values: np.ndarray, rows: AuditedRows) -> tuple[float, int]:
         )
     )
     return measure_auroc(scores, rows.label_ids)
+
+
+def _find_telling_domain(values: np.ndarray, rows: AuditedRows) -> tuple[str, np.ndarray, float, int] | None:
+    """Find the domain inside which the traits tell most, if they tell too much there."""
+    judged = [
+        (domain, places, *_judge(values[places], rows.take(places)))
+        for domain, places in rows.list_domains(least_rows=LEAST_DOMAIN_ROWS)
+    ]
+    best = max(judged, key=lambda each: each[2], default=None)
+    return best if best is not None and best[2] > WARNING_AUROC else None
 
 
 def _fact(name: str, kind: str, title: str, looks_at: str, auroc: float, rows: AuditedRows) -> dict[str, Any]:

@@ -172,6 +172,30 @@ def test_sample_keeps_the_share_of_each_split_label_and_domain() -> None:
     assert describe_audit(leaks).startswith("600 of 1,200 rows, 5 folds by row")
 
 
+def test_flaw_of_one_domain_is_found_though_over_all_rows_it_hides() -> None:
+    random = np.random.default_rng(5)
+    rows = make_rows(rows=2_400)
+    # In one domain texts of machines are long, in the other those of people; over both it evens out.
+    texts = [
+        " ".join(text for _ in range(3 if (label_id == 0) == (place < 1_200) else 1))
+        if random.random() < 0.6
+        else text
+        for place, (text, label_id) in enumerate(zip(rows["text"], rows["label_id"], strict=True))
+    ]
+    domains = pl.Series(["news\x1b"] * 1_200 + ["wiki"] * 1_200)
+    rows = rows.with_columns(text=pl.Series(texts), topic=domains)
+    leaks = audit(rows, domain_column="topic")
+    fact = probes_of(leaks)["length"]
+    assert fact["auroc"] < 0.6
+    assert fact["is_warning"]
+    assert fact["within"]["auroc"] > 0.7
+    assert fact["within"]["rows"] == 1_200
+    of_domain = rows.filter(pl.col("topic").str.starts_with(fact["within"]["domain"][:4]))
+    assert {example["row_id"] for example in fact["examples"]} <= set(of_domain["row_id"])
+    assert any(f"in {fact['within']['domain']}" in line for line in leak_warnings(leaks))
+    assert not probes_of(audit(rows))["length"]["is_warning"]
+
+
 def test_three_classes_are_audited_and_the_one_that_shows_is_named() -> None:
     rows = make_rows(rows=450).with_columns(label_id=pl.Series([0, 1, 2] * 150))
     shouting = pl.when(pl.col("label_id") == 2).then(pl.col("text").str.to_uppercase()).otherwise("text")
