@@ -19,7 +19,7 @@ from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
-from qwenkit.text.attacks import ATTACKS
+from qwenkit.text.attacks import ATTACKS, BY_MODEL
 from qwenkit.text.normalize import RULES
 from qwenkit.tracking import Tracker, choose_wandb_mode
 
@@ -159,7 +159,7 @@ class QwenTrainingPipeline:
         if self.config is None or reload:
             self._loaded = load_config(self._config_path, overrides=self._overrides, named=self._named)
             self.config = self._loaded.config
-            self._loaded.require(check_text_names(self.config, rules=RULES, attacks=ATTACKS))
+            self._loaded.require(check_text_names(self.config, rules=RULES, attacks=[*ATTACKS, *BY_MODEL]))
             for note in self._loaded.notes:
                 self.console.info(note)
         self.dataset_name = dataset_id(self.config.dataset.name) if self.config.dataset.name else None
@@ -181,6 +181,7 @@ class QwenTrainingPipeline:
 
         Rows that the user put in are kept; without a data set to take the other splits from, they are all.
         """
+        from qwenkit.data.augment import identify_paraphraser
         from qwenkit.data.prepare import prepare_splits
         from qwenkit.data.prepared import read_prepared, to_dataset
         from qwenkit.steps.source import find_source, refuse_other_origin
@@ -190,8 +191,9 @@ class QwenTrainingPipeline:
         if self._books.has_users(*DATASETS) and self.config.dataset.name is None:
             return
         source = find_source(self.config, workspace=self.workspace, console=self.console)
+        own = identify_paraphraser(self.config.dataset.augment)
         folder = self.workspace.prepared(source.folder_name)
-        plan = self._books.plan(PREPARE, folder, config=self.config, identity=source.identity)
+        plan = self._books.plan(PREPARE, folder, config=self.config, identity={**source.identity, **own})
         self.console.header("prepare", f"{source.name} -> {folder}")
         if self._books.must_make(plan):
             refuse_other_origin(folder, source.origin)
@@ -592,17 +594,19 @@ class QwenTrainingPipeline:
 
     def _prepare_users_rows(self) -> None:
         """Clean the rows that the user put in, and give them a folder of their own."""
+        from qwenkit.data.augment import identify_paraphraser
         from qwenkit.data.prepare import prepare_splits
         from qwenkit.data.prepared import to_dataset
         from qwenkit.steps.own_data import identify_rows, name_splits
 
         rows = {name: getattr(self, name) for name in DATASETS}
+        own = identify_paraphraser(self.config.dataset.augment)
         given = {name: each for name, each in rows.items() if each is not None}
         self._prepared = prepare_splits(name_splits(rows, self.config), **self._prepare_settings())
         name = self._dataset_folder if PREPARE.name in self._books.plans else "own"
         name = name if name == "own" or name.endswith("-own") else f"{name}-own"
         folder = self.workspace.prepared(name)
-        self._books.plan(PREPARE, folder, config=self.config, identity=identify_rows(given))
+        self._books.plan(PREPARE, folder, config=self.config, identity={**identify_rows(given), **own})
         self.dataset_info = {"name": name, "kind": "memory", "origin": "memory"}
         self._put_splits(DATASETS, {split: to_dataset(rows) for split, rows in self._prepared.splits.items()})
 

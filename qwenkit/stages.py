@@ -62,11 +62,18 @@ PREPARE = Stage(
         "dataset.leakage",
         "dataset.holdout",
         "dataset.normalize",
-        "dataset.augment.*",
+        "dataset.augment.attacks",
+        "dataset.augment.share",
+        "dataset.augment.paraphrase_prompt",
         "evaluation.positive_label",
         "class_weights.*",
     ),
-    resolved=("dataset.name", "dataset.revision", "dataset.config_name"),
+    resolved=(
+        "dataset.name",
+        "dataset.revision",
+        "dataset.config_name",
+        "dataset.augment.paraphraser",
+    ),
     revision=2,
 )
 

@@ -46,12 +46,12 @@ def validate(
     Example: qwenkit config validate --config my.yaml
     """
     from qwenkit.config import check_text_names, load_config
-    from qwenkit.text.attacks import ATTACKS
+    from qwenkit.text.attacks import ATTACKS, BY_MODEL
     from qwenkit.text.normalize import RULES
 
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
         loaded = load_config(config, overrides=settings or ())
-        loaded.require(check_text_names(loaded.config, rules=RULES, attacks=ATTACKS))
+        loaded.require(check_text_names(loaded.config, rules=RULES, attacks=[*ATTACKS, *BY_MODEL]))
         if json:
             console.emit({"source": loaded.source, "is_valid": True, "notes": list(loaded.notes)})
             return

@@ -90,6 +90,17 @@ def _check_splits(config: Config) -> Iterator[ConfigProblem]:
         )
 
 
+def _check_augment(config: Config) -> Iterator[ConfigProblem]:
+    augment = config.dataset.augment
+    also = ("dataset.augment.attacks",)
+    if "paraphrase" in augment.attacks and augment.paraphraser is None:
+        message = "paraphrase wants a model: the folder of a downloaded text-to-text or causal one"
+        yield ConfigProblem("dataset.augment.paraphraser", message, also)
+    if "{text}" not in augment.paraphrase_prompt:
+        message = "must hold {text}, the place of the text"
+        yield ConfigProblem("dataset.augment.paraphrase_prompt", message, also)
+
+
 def _check_class_weights(config: Config) -> Iterator[ConfigProblem]:
     weights, labels = config.class_weights.manual_weights, config.model.labels
     name, also = (
@@ -209,6 +220,7 @@ def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
 _CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
     _check_labels,
     _check_splits,
+    _check_augment,
     _check_class_weights,
     _check_quantization,
     _check_adapter,

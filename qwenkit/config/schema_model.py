@@ -74,9 +74,14 @@ class Augment(Section):
 
     attacks: Names = Field([])
     """Attacks that add copies: article_deletion, homoglyph, number, insert_paragraphs, upper_lower,
-    whitespace, zero_width_space, alternative_spelling, approximate_misspelling, approximate_synonym."""
+    whitespace, zero_width_space, alternative_spelling, approximate_misspelling, approximate_synonym; and
+    paraphrase, which wants a paraphraser."""
     share: float = Field(0.1, gt=0, le=1)
     """Copies that each attack adds, as a share of the training rows of each class."""
+    paraphraser: Name | None = None
+    """Folder of a downloaded text-to-text or causal model (safetensors) that paraphrases."""
+    paraphrase_prompt: Name = "paraphrase: {text}"
+    """What it is asked, with {text} where the text goes; a chat model gets it as the user's message."""
 
 
 class Dataset(Section):

@@ -1,17 +1,23 @@
 """Attacked copies of training rows, so that a model learns to see through the attacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from qwenkit.artifacts import hash_tree
 from qwenkit.config.schema_model import Augment
+from qwenkit.errors import ArtifactError
 from qwenkit.text.attacks import attack_text
 from qwenkit.text.normalize import normalize_text
+from qwenkit.text.paraphrase import MODEL_FILES, PARAPHRASE, Paraphraser
 
 # A variant carries its source's group, label and other columns; these two say what it is.
 ATTACK_COLUMN = "augmented_by"
 SOURCE_COLUMN = "augmented_from"
+
+Attacker = Callable[[str, int], str]
 
 
 def augment_train(
@@ -45,9 +51,10 @@ def augment_train(
     next_id = max(int(frame["row_id"].max() or 0) for frame in splits.values()) + 1  # type: ignore[arg-type]
     parts = [marked["train"]]
     for name in settings.attacks:
-        variants = _make_variants(
-            marked["train"], name, share=settings.share, normalize=normalize, seed=seed
-        ).join(known, on="text", how="anti", maintain_order="left")
+        attack = _choose_attack(name, settings, normalize=normalize, seed=seed)
+        variants = _make_variants(marked["train"], name, attack, share=settings.share, seed=seed).join(
+            known, on="text", how="anti", maintain_order="left"
+        )
         # Two sources may lead to one text; all columns of the first are kept.
         variants = variants.unique("text", keep="first", maintain_order=True)
         ids = pl.int_range(next_id, next_id + variants.height, eager=True, dtype=pl.Int64)
@@ -59,8 +66,32 @@ def augment_train(
     return {**marked, "train": pl.concat(parts)}, counts, notes
 
 
+def identify_paraphraser(settings: Augment) -> dict[str, str]:
+    """Identify the paraphraser by its files, where one is used: other weights write other texts.
+
+    Raises:
+        ArtifactError: It is no folder.
+    """
+    if PARAPHRASE not in settings.attacks or settings.paraphraser is None:
+        return {}
+    folder = Path(settings.paraphraser)
+    if not folder.is_dir():
+        raise ArtifactError(f"dataset.augment.paraphraser: {folder} is no folder of a downloaded model.")
+    return {"paraphraser": hash_tree(folder, MODEL_FILES)}
+
+
+def _choose_attack(name: str, settings: Augment, *, normalize: Sequence[str], seed: int) -> Attacker:
+    if name != PARAPHRASE:
+        return lambda text, row_id: normalize_text(
+            attack_text(name, text, seed=seed, row_id=row_id), normalize
+        )
+    prompt = settings.paraphrase_prompt
+    paraphraser = Paraphraser.from_folder(settings.paraphraser or "", prompt=prompt)
+    return lambda text, row_id: normalize_text(paraphraser.rewrite(text, seed=seed, row_id=row_id), normalize)
+
+
 def _make_variants(
-    train: pl.DataFrame, name: str, *, share: float, normalize: Sequence[str], seed: int
+    train: pl.DataFrame, name: str, attack: Attacker, *, share: float, seed: int
 ) -> pl.DataFrame:
     """Attack rows of every class in a drawn order until the share is reached or none is left."""
     label_ids = train["label_id"].to_numpy()
@@ -75,8 +106,7 @@ def _make_variants(
             if of_class >= wanted:
                 break
             text = texts[row]
-            attacked = attack_text(name, text, seed=seed, row_id=int(row_ids[row]))
-            attacked = normalize_text(attacked, normalize) if normalize else attacked
+            attacked = attack(text, int(row_ids[row]))
             # Numbers are altered only where there are some; other rows take the place of those without.
             if attacked != text and attacked.strip():
                 chosen[row] = attacked

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from random import Random
 from typing import TypeVar
 
@@ -58,8 +59,19 @@ def attack_text(name: str, text: str, *, seed: int, row_id: int | str, rate: flo
         The attacked text, which is the text itself where there is nothing to change.
     """
     attack = ATTACKS[name]
+    return attack.apply(text, attack.rate if rate is None else rate, Random(seed_of(seed, row_id, name)))
+
+
+def seed_of(seed: int, row_id: int | str, name: str) -> int:
+    """Give each row and attack a seed of its own, which no order of rows changes; below 2^63."""
     digest = blake2b(f"{seed}\0{row_id}\0{name}".encode(), digest_size=8).digest()
-    return attack.apply(text, attack.rate if rate is None else rate, Random(int.from_bytes(digest)))
+    return int.from_bytes(digest) >> 1
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut a text before its sentences; put together again the parts are the text."""
+    starts = [0, *_find_sentence_starts(text), len(text)]
+    return [text[start:stop] for start, stop in pairwise(starts)]
 
 
 def require_attacks(names: Iterable[str], *, setting: str = "dataset.augment.attacks") -> None:
@@ -68,7 +80,7 @@ def require_attacks(names: Iterable[str], *, setting: str = "dataset.augment.att
     Raises:
         ConfigError: With the nearest name.
     """
-    require_names(names, ATTACKS, setting=setting)
+    require_names(names, [*ATTACKS, *BY_MODEL], setting=setting)
 
 
 def delete_articles(text: str, rate: float, random: Random) -> str:
@@ -96,7 +108,7 @@ def alter_numbers(text: str, rate: float, random: Random) -> str:
 
 def insert_paragraphs(text: str, rate: float, random: Random) -> str:
     """Put a blank line before sentences."""
-    starts = [match.end() for match in _SENTENCE_START.finditer(text) if not _is_abbreviation(text, match)]
+    starts = _find_sentence_starts(text)
     return _replace(text, {(start, start): "\n\n" for start in _pick(starts, rate, random)})
 
 
@@ -173,6 +185,10 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+# Needs a model of the user's, see text/paraphrase.py.
+BY_MODEL = ("paraphrase",)
+
+
 def _pick(places: Sequence[Item], rate: float, random: Random) -> list[Item]:
     count = int(len(places) * rate)
     return list(places) if count == len(places) else random.sample(places, count)
@@ -210,6 +226,11 @@ def _in_case(word: str, model: str) -> str:
     if model.isupper() and len(model) > 1:
         return word.upper()
     return word.capitalize() if model[0].isupper() else word
+
+
+def _find_sentence_starts(text: str) -> list[int]:
+    """Find where sentences after the first start."""
+    return [match.end() for match in _SENTENCE_START.finditer(text) if not _is_abbreviation(text, match)]
 
 
 def _is_abbreviation(text: str, sentence_end: re.Match[str]) -> bool:

@@ -32,6 +32,8 @@ def config_with(settings: Mapping[str, Any]) -> Config:
         ({"dataset.split_ratios": [0.8, 0.1, 0.2]}, "dataset.split_ratios", "add up to 1"),
         ({"dataset.split_ratios": [0.9, 0.1, 0.0]}, "dataset.split_ratios", "three positive shares"),
         ({"dataset.test_split": "train"}, "dataset.test_split", "the three splits must differ"),
+        ({"dataset.augment.attacks": ["paraphrase"]}, "dataset.augment.paraphraser", "wants a model"),
+        ({"dataset.augment.paraphrase_prompt": "x"}, "dataset.augment.paraphrase_prompt", "must hold {text}"),
         ({"class_weights.method": "manual"}, "class_weights.manual_weights", "needs one weight a class"),
         (
             {"class_weights.method": "manual", "class_weights.manual_weights": [1.0]},

@@ -1,13 +1,17 @@
 """Attacked copies: in train alone, of both classes alike, in their source's group, and accounted for."""
 
+import shutil
+
 import polars as pl
 import pytest
 
 from qwenkit.config.schema_model import Augment
-from qwenkit.data.augment import augment_train
+from qwenkit.data.augment import augment_train, identify_paraphraser
 from qwenkit.data.prepared import read_prepared, write_prepared
-from qwenkit.errors import ConfigError
+from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.text.attacks import ATTACKS, attack_text
+from tests.modeling.tiny_models import make_tokenizer
+from tests.text.test_paraphrase import make_model
 
 TEXT = (
     "The organizers of the {} center asked in {} and in 98765432. It was a dog. Many people of the town have "
@@ -20,7 +24,7 @@ def prose() -> pl.DataFrame:
     """Rows of which every attack finds something to change, 240 and 160 a class."""
     return pl.DataFrame(
         {
-            "text": [TEXT.format(f"city{'abcdefghij'[i % 10]}", 1000 + i) for i in range(400)],
+            "text": [TEXT.format(f"city{'abcdefghij'[i % 10]}", 10_000_000 + 7_919 * i) for i in range(400)],
             "label": ["AI_Generated" if i % 5 < 3 else "Human_Written" for i in range(400)],
             "domain": ["news" if i < 200 else "wiki" for i in range(400)],
         }
@@ -135,3 +139,38 @@ def test_an_unknown_attack_is_refused_with_the_nearest_name(prepare, prose: pl.D
         ConfigError, match=r"dataset\.augment\.attacks +homoglyf is unknown; did you mean homog"
     ):
         prepare(prose, augment=Augment(attacks=["homoglyf"]))
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """A tiny random text-to-text model, as it would be downloaded."""
+    folder = tmp_path_factory.mktemp("paraphraser")
+    make_model("text-to-text").save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_paraphrases_of_a_local_model_are_added_like_any_other_attack(model_folder, prose) -> None:
+    settings = Augment(attacks=["paraphrase"], share=0.02, paraphraser=str(model_folder))
+    splits = make_splits(prose)
+    found, counts, _ = augment_train(splits, settings, normalize=(), seed=1)
+    variants = found["train"].filter(pl.col("augmented_by") == "paraphrase")
+    assert counts == {"paraphrase": 6} == {"paraphrase": variants.height}
+    assert not set(variants["text"]) & set(prose["text"])
+    again, _, _ = augment_train(splits, settings, normalize=(), seed=1)
+    assert again["train"].equals(found["train"])
+
+
+def test_paraphraser_is_identified_by_its_weights_and_only_where_it_is_used(model_folder, tmp_path) -> None:
+    used = Augment(attacks=["paraphrase"], paraphraser=str(model_folder))
+    assert identify_paraphraser(Augment(paraphraser=str(model_folder))) == {}
+    identity = identify_paraphraser(used)
+    copy = tmp_path / "copy"
+    shutil.copytree(model_folder, copy)
+    moved = Augment(attacks=["paraphrase"], paraphraser=str(copy))
+    assert identify_paraphraser(moved) == identity
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert identify_paraphraser(moved) != identity
+    with pytest.raises(ArtifactError, match="is no folder of a downloaded model"):
+        identify_paraphraser(Augment(attacks=["paraphrase"], paraphraser=str(tmp_path / "none")))
