@@ -65,6 +65,7 @@ def show_prepared(console: Console, prepared: "PreparedData") -> None:
 def show_leaks(console: Console, leaks: Mapping[str, Any] | None) -> None:
     """Print what probes of the surface can tell; what is a flaw of the data is a warning."""
     if leaks is None:
+        console.info("no leak audit: it is off (dataset.audit), or the rows are too few to tell anything")
         return
     columns, rows = leak_table(leaks)
     console.table("Leak audit", columns, rows, numbers=False)

@@ -112,7 +112,8 @@ def normalize_text(text: str, rules: Sequence[str]) -> str:
         before = text
         for name in rules:
             text = RULES[name].apply(text)
-        if text == before:
+        # A rule by itself has nothing left to do.
+        if text == before or len(rules) == 1:
             break
     return text
 

@@ -93,6 +93,23 @@ def test_a_raw_file_is_evaluated_as_its_prepared_rows_are(
         np.testing.assert_allclose(joined[name], joined[f"{name}_raw"], atol=1e-4)
 
 
+def test_a_data_set_prepared_without_the_rules_is_scored_with_them(
+    normalized: QwenTrainingPipeline, messy_csv: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_bytes(messy_csv.read_bytes())
+    pipeline = QwenTrainingPipeline(str(other), root=normalized.workspace.root, console=Console(quiet=True))
+    pipeline.load_trained(normalized.run_folder)
+    pipeline.run_post_evaluation(out=tmp_path / "scored")
+    prepared = pl.read_parquet(normalized.workspace.prepared("other") / "test.parquet")
+    assert prepared["text"].str.contains(r"\s\s|\p{Lu}").all()
+    scored = pl.read_parquet(tmp_path / "scored/predictions.parquet").sort("row_id")
+    texts = prepared.sort("row_id")["text"].to_list()
+    expected = Predictor.from_folder(normalized.run_folder / "trained").predict(texts)
+    for label, logits in zip(expected.labels, expected.logits.T, strict=True):
+        np.testing.assert_allclose(scored[f"logit_{label}"].to_numpy(), logits, rtol=0, atol=1e-4)
+
+
 def test_the_card_of_an_export_names_the_rules(normalized: QwenTrainingPipeline) -> None:
     card = (normalized.run_folder / "exported/merged/README.md").read_text()
     assert "## Text normalisation" in card
