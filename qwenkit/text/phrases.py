@@ -50,7 +50,9 @@ class PhraseIndex:
         counts = words.list.len().to_numpy()
         flat = words.explode(empty_as_null=False) if counts.sum() else pl.Series([], dtype=pl.String)
         self.words = flat.drop_nulls()
-        word_ids = self.words.cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64)
+        # Numbered by their place in the vocabulary: a Categorical's numbers depend on what ran before.
+        vocabulary = pl.Enum(self.words.unique().sort())
+        word_ids = self.words.cast(vocabulary).to_physical().to_numpy().astype(np.uint64)
         row_of = np.repeat(np.arange(len(texts)), counts)
         self.size = len(texts)
         self._runs = {size: _number_runs(word_ids, row_of, size) for size in PHRASE_WORDS}

@@ -162,6 +162,15 @@ def test_audit_is_the_same_every_time_and_another_with_another_seed() -> None:
     assert audit(rows, max_rows=500) != audit(rows, max_rows=500, seed=7)
 
 
+def test_phrases_are_listed_alike_whatever_ran_before() -> None:
+    rows = make_rows(lambda text: f"As an AI, I can say it. In the end: {text} So much for now.")
+    first = probes_of(audit(rows))["phrases"]
+    pl.Series(["the", "zebra", "as", "an", "now"]).cast(pl.Categorical)
+    audit(make_rows(lambda text: text[::-1], seed=9, rows=200))
+    assert len(first["phrases"]) > 5
+    assert probes_of(audit(rows))["phrases"] == first
+
+
 def test_sample_keeps_the_share_of_each_split_label_and_domain() -> None:
     rows = make_rows(rows=1_000).with_columns(topic=pl.Series(["x"] * 900 + ["y"] * 100))
     leaks = audit_leaks(
