@@ -203,7 +203,13 @@ def test_json_of_each_stage_command_is_one_object_and_nothing_else(toy_csv: Path
         if command in ("evaluate", "run"):
             assert result["post_metrics"]["rows"] == 32
     states = json.loads(call("status", *root))
-    assert {state["stage"] for state in states["artifacts"]} >= {"prepare", "tokenize", "train", "evaluate", "export"}
+    assert {state["stage"] for state in states["artifacts"]} >= {
+        "prepare",
+        "tokenize",
+        "train",
+        "evaluate",
+        "export",
+    }
 
 
 def test_json_of_an_error_leaves_stdout_empty(tmp_path: Path) -> None:
