@@ -17,11 +17,14 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from qwenkit.calibration import measure_calibration
 from qwenkit.console import safe_text
 from qwenkit.errors import ConfigError, DataError, DivergedError
 
 # A label longer than this would push the columns of the text report out of sight.
 LABEL_WIDTH = 40
+LOW_FPR = 0.05
+"""The partial AUROC looks at false-positive rates up to here: what a detector can be used at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ def compute_metrics(
     labels: Sequence[str],
     positive_label: str | None = None,
     class_weights: Sequence[float] | None = None,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Measure everything that evaluation reports, as plain numbers that json can write.
 
@@ -49,12 +53,14 @@ def compute_metrics(
         labels: Class names in id order.
         positive_label: The class whose detection is measured; None takes the first (the AI class here).
         class_weights: Weights of the loss in id order, as in training; None weighs all rows alike.
+        temperature: Divides the logits for whatever judges probabilities: log_loss, brier, ece.
 
     Returns:
         `precision`, `recall`, `f1` are weighted by support (with `_macro` beside them); `confusion_matrix` is
-        true x predicted in id order. With more than two classes `auroc` and `average_precision` are the mean
-        of one-versus-rest and the rates at a fixed FPR are None. A ranking metric is None where a class has
-        no row.
+        true x predicted in id order. `loss` is that of training (class weights, no temperature), `log_loss`
+        that of the calibrated probabilities. With more than two classes `auroc` and `average_precision` are
+        the mean of one-versus-rest and what looks at a fixed FPR is None. A ranking metric is None where a
+        class has no row. `partial_auroc_fpr_5` is McClish's, scaled so that 0.5 is guessing and 1 perfect.
 
     Raises:
         DivergedError: A logit is NaN or infinite.
@@ -71,8 +77,11 @@ def compute_metrics(
         "loss": cross_entropy(logits, label_ids, class_weights),
         "accuracy": float(confusion.trace() / confusion.sum()),
         "balanced_accuracy": _mean_recall(confusion),
+        "mcc": float(matthews_correlation(confusion)),
+        **measure_calibration(softmax(logits / temperature), label_ids, positive_id=positive_id),
+        "log_loss": cross_entropy(logits / temperature, label_ids),
         **_precision_recall_f1(label_ids, predicted_ids, labels),
-        **_ranking_metrics(softmax(logits), label_ids, positive_id),
+        **_ranking_metrics(logits, label_ids, positive_id),
         "confusion_matrix": confusion.tolist(),
         "classification_report": classification_report(
             label_ids,
@@ -112,6 +121,30 @@ def find_operating_point(scores: np.ndarray, is_positive: np.ndarray, *, target_
     fprs, tprs, thresholds = roc_curve(is_positive, scores, drop_intermediate=False)
     best = int(np.searchsorted(fprs, target_fpr, side="right")) - 1
     return OperatingPoint(threshold=float(thresholds[best]), tpr=float(tprs[best]), fpr=float(fprs[best]))
+
+
+def log_odds(logits: np.ndarray, positive_id: int, *, temperature: float = 1.0) -> np.ndarray:
+    """Score two classes by the log-odds of the positive one, float64, shape (rows,).
+
+    This orders rows as the positive class's probability does, without rounding the surest ones to a tie at 1.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    return np.asarray((logits[:, positive_id] - logits[:, 1 - positive_id]) / temperature)
+
+
+def matthews_correlation(confusion: np.ndarray) -> np.ndarray:
+    """Correlate truth and decision over confusion matrices of shape (..., classes, classes).
+
+    0 where either is constant. Source: Gorodkin's R_K, as scikit-learn's matthews_corrcoef, which takes one
+    matrix's labels at a time and warns of constants.
+    """
+    confusion = np.asarray(confusion, dtype=np.float64)
+    truths, decisions = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    total = truths.sum(axis=-1)
+    right = np.trace(confusion, axis1=-2, axis2=-1)
+    covariance = right * total - (truths * decisions).sum(axis=-1)
+    spread = (total**2 - (truths**2).sum(axis=-1)) * (total**2 - (decisions**2).sum(axis=-1))
+    return np.asarray(np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -219,25 +252,24 @@ def _precision_recall_f1(
     }
 
 
-def _ranking_metrics(
-    probabilities: np.ndarray, label_ids: np.ndarray, positive_id: int
-) -> dict[str, float | None]:
-    n_classes = probabilities.shape[1]
+def _ranking_metrics(logits: np.ndarray, label_ids: np.ndarray, positive_id: int) -> dict[str, float | None]:
+    n_classes = logits.shape[1]
     undefined: dict[str, float | None] = dict.fromkeys(
-        ("auroc", "average_precision", "tpr_at_fpr_5", "tpr_at_fpr_1")
+        ("auroc", "average_precision", "partial_auroc_fpr_5", "tpr_at_fpr_5", "tpr_at_fpr_1")
     )
     if len(np.unique(label_ids)) < n_classes:
         return undefined
     if n_classes > 2:
-        one_hot = np.eye(n_classes, dtype=np.int64)[label_ids]
+        one_hot, probabilities = np.eye(n_classes, dtype=np.int64)[label_ids], softmax(logits)
         return undefined | {
             "auroc": float(roc_auc_score(one_hot, probabilities, average="macro")),
             "average_precision": float(average_precision_score(one_hot, probabilities, average="macro")),
         }
-    scores, is_positive = probabilities[:, positive_id], label_ids == positive_id
+    scores, is_positive = log_odds(logits, positive_id), label_ids == positive_id
     return {
         "auroc": float(roc_auc_score(is_positive, scores)),
         "average_precision": float(average_precision_score(is_positive, scores)),
+        "partial_auroc_fpr_5": float(roc_auc_score(is_positive, scores, max_fpr=LOW_FPR)),
         "tpr_at_fpr_5": find_operating_point(scores, is_positive, target_fpr=0.05).tpr,
         "tpr_at_fpr_1": find_operating_point(scores, is_positive, target_fpr=0.01).tpr,
     }

@@ -1,5 +1,6 @@
 """Every metric against scikit-learn's own function, or against an oracle written out naively."""
 
+import itertools
 import json
 import math
 import warnings
@@ -72,6 +73,38 @@ def naive_average_precision(scores, is_positive):
     return total
 
 
+def naive_partial_auroc(scores, is_positive, limit=0.05):
+    """Area under the stepwise-linear ROC up to the limit, scaled by McClish's rule."""
+    points = [(0.0, 0.0)]
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        tpr, fpr = naive_rates(scores, is_positive, threshold)
+        points.append((float(fpr), float(tpr)))
+    area = 0.0
+    for (fpr, tpr), (next_fpr, next_tpr) in itertools.pairwise(points):
+        if fpr < limit < next_fpr:
+            next_tpr = tpr + (next_tpr - tpr) * (limit - fpr) / (next_fpr - fpr)
+            next_fpr = limit
+        if next_fpr <= limit:
+            area += (next_fpr - fpr) * (tpr + next_tpr) / 2
+    lowest = limit**2 / 2
+    return 0.5 * (1 + (area - lowest) / (limit - lowest))
+
+
+def naive_ece(stated, came_true, n_bins=15):
+    """Equal-mass bins, filled in order of the probability; equal probabilities share the bin of the first."""
+    order = sorted(range(len(stated)), key=lambda row: stated[row])
+    bins = {}
+    first_place = {}
+    for place, row in enumerate(order):
+        place = first_place.setdefault(stated[row], place)
+        bins.setdefault(place * n_bins // len(stated), []).append(row)
+    gaps = [
+        abs(math.fsum(stated[row] for row in rows) - sum(bool(came_true[row]) for row in rows))
+        for rows in bins.values()
+    ]
+    return math.fsum(gaps) / len(stated)
+
+
 def naive_tpr_at_fpr(scores, is_positive, target):
     tprs = [0.0]
     for threshold in set(scores.tolist()):
@@ -87,10 +120,12 @@ def test_ranking_metrics_equal_their_naive_oracles(rows, positive_label):
     logits, label_ids = rows
     found = compute_metrics(logits, label_ids, labels=LABELS, positive_label=positive_label)
     positive_id = LABELS.index(positive_label)
-    # The library's own softmax: another summation order could break a tie.
-    scores, is_positive = softmax(logits)[:, positive_id], label_ids == positive_id
+    # The difference of the logits: probabilities next to 1 would tie by rounding.
+    margins = logits.astype(np.float64) @ np.where(np.arange(2) == positive_id, 1.0, -1.0)
+    scores, is_positive = margins, label_ids == positive_id
     assert found["auroc"] == pytest.approx(naive_auroc(scores, is_positive), **EXACT)
     assert found["average_precision"] == pytest.approx(naive_average_precision(scores, is_positive), **EXACT)
+    assert found["partial_auroc_fpr_5"] == pytest.approx(naive_partial_auroc(scores, is_positive), **EXACT)
     assert found["tpr_at_fpr_5"] == naive_tpr_at_fpr(scores, is_positive, 0.05)
     assert found["tpr_at_fpr_1"] == naive_tpr_at_fpr(scores, is_positive, 0.01)
 
@@ -294,3 +329,62 @@ def test_a_hostile_label_cannot_break_the_text_report():
     report = compute_metrics(np.eye(2), np.array([0, 1]), labels=labels)["classification_report"]
     assert len(report) < 2_000
     assert not set(report) & {"\x1b", "\u202e"}
+
+
+@given(scored_rows(), st.sampled_from([0.5, 1.0, 3.0]))
+@settings(deadline=None, max_examples=40)
+def test_calibration_of_two_classes_equals_scikit_learn_and_a_naive_oracle(rows, temperature):
+    logits, label_ids = rows
+    found = compute_metrics(logits, label_ids, labels=LABELS, temperature=temperature)
+    probabilities = naive_probabilities(logits / np.float64(temperature))
+    is_positive = label_ids == 0
+    assert found["brier"] == pytest.approx(sk.brier_score_loss(is_positive, probabilities[:, 0]), **EXACT)
+    if probabilities.min() > 1e-12:  # below, scikit-learn clips what is computed here from the logits
+        expected = sk.log_loss(label_ids, probabilities, labels=[0, 1])
+        assert found["log_loss"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    stated = softmax(logits / np.float64(temperature))[:, 0]
+    assert found["ece"] == pytest.approx(naive_ece(stated.tolist(), is_positive), **EXACT)
+
+
+@given(scored_rows(n_classes=3))
+@settings(deadline=None, max_examples=40)
+def test_calibration_of_more_classes_sums_brier_and_judges_the_likeliest(rows):
+    logits, label_ids = rows
+    found = compute_metrics(logits, label_ids, labels=["a", "b", "c"])
+    probabilities = softmax(logits)
+    expected = np.mean(
+        [np.sum((p - np.eye(3)[i]) ** 2) for p, i in zip(probabilities, label_ids, strict=True)]
+    )
+    assert found["brier"] == pytest.approx(expected, **EXACT)
+    likeliest = probabilities.max(axis=1).tolist()
+    assert found["ece"] == pytest.approx(naive_ece(likeliest, logits.argmax(axis=1) == label_ids), **EXACT)
+    assert found["partial_auroc_fpr_5"] is None
+
+
+@given(st.integers(2, 4).flatmap(lambda n: scored_rows(n_classes=n)))
+@settings(deadline=None, max_examples=40)
+def test_matthews_correlation_equals_scikit_learns(rows):
+    logits, label_ids = rows
+    found = compute_metrics(logits, label_ids, labels=list("abcd")[: logits.shape[1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is one class only, which is a case under test
+        expected = sk.matthews_corrcoef(label_ids, logits.argmax(axis=1))
+    assert found["mcc"] == pytest.approx(expected, **EXACT)
+
+
+@given(scored_rows(all_classes=True), st.randoms())
+@settings(deadline=None, max_examples=30)
+def test_no_metric_depends_on_the_order_of_the_rows(rows, random):
+    logits, label_ids = rows
+    shuffled = list(range(len(label_ids)))
+    random.shuffle(shuffled)
+    found = flatten_metrics(compute_metrics(logits, label_ids, labels=LABELS))
+    again = flatten_metrics(compute_metrics(logits[shuffled], label_ids[shuffled], labels=LABELS))
+    assert again == pytest.approx(found, rel=1e-9, abs=1e-12)
+
+
+def test_logits_far_apart_keep_their_order_where_probabilities_tie_at_one():
+    logits = np.array([[60.0, 0.0], [50.0, 0.0], [40.0, 0.0], [45.0, 0.0]])
+    label_ids = np.array([0, 0, 1, 1])
+    assert len(set(softmax(logits)[:, 0].tolist())) == 1
+    assert compute_metrics(logits, label_ids, labels=LABELS)["auroc"] == 1.0
