@@ -402,7 +402,7 @@ class QwenTrainingPipeline:
             self.console.info(f"going on from {checkpoint} (--force starts over)")
         self.trainer.train(resume_from_checkpoint=checkpoint)
         bundle = self._make_bundle()
-        publish_trained(
+        self._bundle = publish_trained(
             plan,
             model=self.model,
             tokenizer=self.tokenizer,

@@ -9,6 +9,7 @@ from qwenkit.runs import SUMMARY_NAME, Workspace
 from qwenkit.stages import EVALUATE, EXPORT, TRAIN
 
 MODEL_FILES = ("qwenkit.json", "config.json")
+VALIDATION_PREDICTIONS = "validation_predictions.parquet"
 MODEL_PATTERNS = ("*.json", "*.safetensors")
 
 
@@ -48,6 +49,15 @@ class SavedModel:
         """Identify the weights: by their manifest, or by their content where they are not ours."""
         own = read_manifest(self.folder)
         return own.fingerprint if own else f"sha256:{hash_tree(self.folder, MODEL_PATTERNS)}"
+
+    @property
+    def validation_predictions(self) -> Path | None:
+        """Where the model's own predictions on validation lie; a checkpoint has none."""
+        folders = [self.folder]
+        if self.run is not None and self.manifest is not None and self.manifest.stage == TRAIN.name:
+            folders.append(self.run / TRAIN.folder)
+        paths = [folder / VALIDATION_PREDICTIONS for folder in folders]
+        return next((path for path in paths if path.is_file()), None)
 
     def export_folder(self, format_name: str, *, out: Path | None) -> Path:
         """Say where an export goes: exported/ in the run, unless the user says."""

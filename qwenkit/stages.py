@@ -118,6 +118,7 @@ TRAIN = Stage(
     ),
     resolved=("model.name", "model.revision"),
     upstream=("prepare", "tokenize"),
+    revision=2,
 )
 
 EVALUATE = Stage(
@@ -127,6 +128,7 @@ EVALUATE = Stage(
     # They choose the rows of the evaluation before training, and only there decide anything.
     resolved=("evaluation.pre_training_eval_samples", "evaluation.seed"),
     upstream=("prepare", "train"),
+    revision=2,
 )
 
 EXPORT = Stage(

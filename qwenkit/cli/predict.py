@@ -10,7 +10,10 @@ from qwenkit.console import Console, safe_text
 from qwenkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from qwenkit.modeling.bundle import Bundle
+    from qwenkit.modeling.operating_point import OperatingPoint
     from qwenkit.modeling.predictor import Predictions
+    from qwenkit.saved import SavedModel
 
 TABLE_TEXT_WIDTH = 60
 
@@ -46,6 +49,23 @@ def predict(
             "--text-column", rich_help_panel=opt.DATA, help="Column of the file that holds the text."
         ),
     ] = "text",
+    operating_point: Annotated[
+        str | None,
+        typer.Option(
+            "--operating-point",
+            metavar="fpr=RATE",
+            rich_help_panel=opt.RESULT,
+            help="Decide at the threshold chosen on validation for this false-positive rate, e.g. fpr=0.01.",
+        ),
+    ] = None,
+    abstain: Annotated[
+        bool,
+        typer.Option(
+            "--abstain",
+            rich_help_panel=opt.RESULT,
+            help='With an operating point: decide "uncertain" where neither error is rare.'
+        ),
+    ] = False,
     root: opt.RootOption = None,
     debug: opt.DebugOption = False,
     quiet: opt.QuietOption = False,
@@ -54,7 +74,7 @@ def predict(
         typer.Option(
             "--json",
             rich_help_panel=opt.OUTPUT,
-            help="Print one JSON object a line: text, label, probabilities.",
+            help="Print one JSON object a line: text, label, probabilities, decision.",
         ),
     ] = False,
 ) -> None:
@@ -63,36 +83,66 @@ def predict(
     Example: qwenkit predict output/qwen3-0.6b-100k "some text"
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        folder, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)
+        if abstain and operating_point is None:
+            raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
+        saved, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)
         if input_path is not None:
             from qwenkit.data.readers import read_texts
 
             texts = [*texts, *read_texts(input_path, text_column=text_column)]
         if not json:
-            console.header("predict", str(folder))
+            console.header("predict", str(saved.folder))
         if not texts:
             raise ConfigError("nothing to predict: give texts, --input FILE, or --input - for stdin.")
         from qwenkit.modeling.predictor import Predictor
 
-        predictions = Predictor.from_folder(folder).predict(texts)
+        predictor = Predictor.from_folder(saved.folder)
+        point = _find_point(operating_point, saved, predictor.bundle, console=console)
+        predictions = predictor.predict(texts, point=point, may_abstain=abstain)
         records = [_to_record(text, predictions, row) for row, text in enumerate(texts)]
         _show(records, console=console, output=output)
 
 
-def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> tuple[Path, list[str]]:
+def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> tuple["SavedModel", list[str]]:
     """Tell the model folder from the texts; without a folder the newest run is taken and named."""
     from qwenkit.runs import Workspace
     from qwenkit.saved import find_model
 
     workspace = Workspace(root)
     if arguments and Path(arguments[0]).is_dir():
-        return find_model(Path(arguments[0]), workspace).folder, arguments[1:]
+        return find_model(Path(arguments[0]), workspace), arguments[1:]
     if arguments and "/" in arguments[0] and not any(char.isspace() for char in arguments[0]):
         raise ConfigError(
             f"{safe_text(arguments[0], limit=120)} is no folder; a model folder comes first, then texts."
         )
-    folder = find_model(None, workspace).folder
-    return folder, arguments
+    saved = find_model(None, workspace)
+    return saved, arguments
+
+
+def _find_point(
+    wanted: str | None, saved: "SavedModel", bundle: "Bundle", *, console: Console
+) -> "OperatingPoint | None":
+    """Take the operating point asked for from qwenkit.json, or choose it on the validation predictions."""
+    if wanted is None:
+        return None
+    from qwenkit.evaluation.operating_points import find_operating_point
+    from qwenkit.modeling.operating_point import parse_operating_point
+
+    point = find_operating_point(
+        parse_operating_point(wanted),
+        bundle.operating_points,
+        labels=bundle.labels,
+        positive_label=bundle.positive_label,
+        predictions_path=saved.validation_predictions,
+    )
+    low, high = point.fpr_interval
+    console.info(
+        f"{point.name}: flags {bundle.positive_label}; on validation {point.tpr:.1%} of them are found and "
+        f"{point.fpr:.2%} of the others flagged (on new texts {low:.2%} to {high:.2%}, 95 % interval)"
+    )
+    if not point.is_well_supported:
+        console.warn(f"{point.name} rests on {point.negatives:,} validation texts only: take it as a hint.")
+    return point
 
 
 def _to_record(text: str, predictions: "Predictions", row: int) -> dict[str, Any]:
@@ -101,6 +151,7 @@ def _to_record(text: str, predictions: "Predictions", row: int) -> dict[str, Any
         "text": text,
         "label": predictions.labels[int(predictions.label_ids[row])],
         "probabilities": dict(zip(predictions.labels, probabilities, strict=True)),
+        **({} if predictions.decisions is None else {"decision": predictions.decisions[row]}),
     }
 
 
@@ -115,17 +166,21 @@ def _show(records: list[dict[str, Any]], *, console: Console, output: Path | Non
             console.emit(record)
     else:
         names = list(records[0]["probabilities"])
+        has_decision = "decision" in records[0]
         rows = [
             [
                 record["text"][:TABLE_TEXT_WIDTH],
                 record["label"],
+                *([record["decision"]] if has_decision else []),
                 *[f"{record['probabilities'][name]:.4f}" for name in names],
             ]
             for record in records
         ]
-        console.table("", ["text", "label", *[f"p({name})" for name in names]], rows)
+        titles = ["text", "label", *(["decision"] if has_decision else [])]
+        console.table("", [*titles, *[f"p({name})" for name in names]], rows)
 
 
 def _flatten(record: dict[str, Any]) -> dict[str, Any]:
     named = {f"probability_{name}": value for name, value in record["probabilities"].items()}
-    return {"text": record["text"], "label": record["label"], **named}
+    decided = {"decision": record["decision"]} if "decision" in record else {}
+    return {"text": record["text"], "label": record["label"], **decided, **named}

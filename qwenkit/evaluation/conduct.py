@@ -40,6 +40,7 @@ class EvaluationTask:
     positive_label: str
     rows: pl.DataFrame
     class_weights: Sequence[float] | None = None
+    temperature: float = 1.0
     train_rows: pl.DataFrame | None = None
     before: Path | None = None
     training_log: Sequence[Mapping[str, Any]] = ()
@@ -74,6 +75,7 @@ def conduct_evaluation(
         labels=task.labels,
         positive_label=task.positive_label,
         class_weights=task.class_weights,
+        temperature=task.temperature,
     )
     comparison = compare_before_after(read_evaluation(task.before), evaluation) if task.before else None
     baselines = {} if task.train_rows is None else _measure_baselines(evaluation, task, task.train_rows)

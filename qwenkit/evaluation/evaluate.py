@@ -24,6 +24,7 @@ class Evaluation:
     labels: tuple[str, ...]
     positive_label: str
     class_weights: tuple[float, ...] | None = None
+    temperature: float = 1.0
 
 
 def evaluate_split(
@@ -34,6 +35,7 @@ def evaluate_split(
     labels: Sequence[str],
     positive_label: str | None = None,
     class_weights: Sequence[float] | None = None,
+    temperature: float = 1.0,
     keep_text: bool = False,
 ) -> Evaluation:
     """Measure logits against the rows of a prepared split that they belong to.
@@ -45,13 +47,24 @@ def evaluate_split(
         labels: Class names in id order.
         positive_label: The class whose detection is measured; None takes the first.
         class_weights: Weights of the loss in id order.
+        temperature: Fitted on validation; divides the logits before they become probabilities.
         keep_text: Keep the texts in the predictions.
     """
     predictions = build_predictions(
-        logits, row_ids, prepared, labels=labels, positive_label=positive_label, keep_text=keep_text
+        logits,
+        row_ids,
+        prepared,
+        labels=labels,
+        positive_label=positive_label,
+        temperature=temperature,
+        keep_text=keep_text,
     )
     return measure_predictions(
-        predictions, labels=labels, positive_label=positive_label, class_weights=class_weights
+        predictions,
+        labels=labels,
+        positive_label=positive_label,
+        class_weights=class_weights,
+        temperature=temperature,
     )
 
 
@@ -61,6 +74,7 @@ def measure_predictions(
     labels: Sequence[str],
     positive_label: str | None = None,
     class_weights: Sequence[float] | None = None,
+    temperature: float = 1.0,
 ) -> Evaluation:
     """Measure predictions that are there already; no model is needed."""
     metrics = compute_metrics(
@@ -69,6 +83,7 @@ def measure_predictions(
         labels=labels,
         positive_label=positive_label,
         class_weights=class_weights,
+        temperature=temperature,
     )
     return Evaluation(
         metrics=metrics,
@@ -76,6 +91,7 @@ def measure_predictions(
         labels=tuple(labels),
         positive_label=labels[find_positive_id(labels, positive_label)],
         class_weights=None if class_weights is None else tuple(float(weight) for weight in class_weights),
+        temperature=temperature,
     )
 
 
@@ -93,7 +109,11 @@ def compare_before_after(before: Evaluation, after: Evaluation) -> Comparison:
             "has not: they were made from different test splits. Evaluate both again with --force."
         )
     after_same = measure_predictions(
-        same, labels=after.labels, positive_label=after.positive_label, class_weights=after.class_weights
+        same,
+        labels=after.labels,
+        positive_label=after.positive_label,
+        class_weights=after.class_weights,
+        temperature=after.temperature,
     )
     return Comparison(
         same_rows=same.height,
@@ -127,6 +147,7 @@ def write_evaluation(
             "labels": list(evaluation.labels),
             "positive_label": evaluation.positive_label,
             "class_weights": evaluation.class_weights and list(evaluation.class_weights),
+            "temperature": evaluation.temperature,
             "comparison": comparison and comparison_as_json(comparison),
             "baselines": baselines and {name: dict(metrics) for name, metrics in baselines.items()},
         },
@@ -154,4 +175,5 @@ def read_evaluation(folder: Path) -> Evaluation:
         labels=stored["labels"],
         positive_label=stored["positive_label"],
         class_weights=stored["class_weights"],
+        temperature=stored.get("temperature", 1.0),
     )

@@ -28,6 +28,7 @@ def build_predictions(
     *,
     labels: Sequence[str],
     positive_label: str | None = None,
+    temperature: float = 1.0,
     keep_text: bool = False,
 ) -> pl.DataFrame:
     """Join logits with the rows they belong to.
@@ -38,6 +39,7 @@ def build_predictions(
         prepared: A prepared split: row_id, text, label, label_id, and the source's other columns.
         labels: Class names in id order.
         positive_label: `probability` is the probability of this class; None takes the first.
+        temperature: Divides the logits before they become probabilities; the logits stay as they are.
         keep_text: Keep the text, which otherwise stays in the prepared split only.
 
     Returns:
@@ -49,7 +51,7 @@ def build_predictions(
         ArtifactError: A row id is not in `prepared`: the logits belong to other data.
     """
     rows = _find_rows(prepared, row_ids)
-    probabilities = softmax(logits)
+    probabilities = softmax(logits / np.float64(temperature))
     predicted_ids = logits.argmax(axis=1).astype(np.int64)
     label_ids = rows["label_id"].to_numpy()
     columns = {

@@ -65,6 +65,7 @@ def write_card(
         _describe_normalisation(bundle),
         _describe_data(training),
         _describe_results(bundle),
+        _describe_operating_points(bundle),
         _describe_parity(parity),
         "## Intended use and limits\n\n" + LIMITS.format(max_length=bundle.max_length) + "\n",
     ]
@@ -158,6 +159,24 @@ def _describe_results(bundle: Bundle) -> str:
         if isinstance(measured.get(name), int | float)
     }
     return _table("Results on validation", ("metric", "value"), shown)
+
+
+def _describe_operating_points(bundle: Bundle) -> str:
+    if not bundle.operating_points:
+        return ""
+    lines = [
+        f"- `{point.name}`: "
+        + ("flags nothing" if point.probability is None else f"probability at least {point.probability:.6f}")
+        + f"; finds {point.tpr:.1%}, wrongly flags {point.fpr:.2%} of {point.negatives:,} validation texts "
+        f"(new ones: {point.fpr_interval[0]:.2%} to {point.fpr_interval[1]:.2%}, 95 % interval)"
+        for point in bundle.operating_points.values()
+    ]
+    return (
+        "## Operating points\n\nThresholds chosen on validation for a rate of texts wrongly called "
+        f"{_plain(bundle.positive_label)}; `qwenkit predict --operating-point fpr=0.01` applies them.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
 
 
 def _describe_parity(parity: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from qwenkit.modeling.classifier import (
     load_classifier_class,
     quiet_transformers,
 )
+from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.modeling.quantization import QuantizationRecord, quiet_bitsandbytes
 from qwenkit.text.normalize import RULES
 
@@ -69,7 +70,9 @@ class Bundle(BaseModel):
     temperature: float = Field(1.0, gt=0)
     """Logits are divided by it before the softmax; operating points hold for what comes out."""
 
-    operating_points: dict[str, Any] = Field(default_factory=dict)
+    operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
+    """Thresholds chosen on validation when training ended, by name: fpr=0.01. Two classes only."""
+
     metrics: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=package_versions)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from qwenkit.errors import DataError, ResourceError
 from qwenkit.modeling.bundle import LoadedClassifier, load_model
+from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.quantization import HEAD_NAME
 
 DOCUMENTS_PER_BATCH = 32
@@ -27,12 +28,14 @@ class Predictions:
         probabilities: float64, shape (rows, classes), the temperature applied.
         label_ids: int64, shape (rows,).
         labels: Class names in id order, so the likeliest class of a row is labels[label_ids[row]].
+        decisions: A label a row at the operating point asked for, or "uncertain"; None without one.
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
     label_ids: np.ndarray
     labels: list[str]
+    decisions: list[str] | None = None
 
 
 class Predictor:
@@ -51,12 +54,19 @@ class Predictor:
         return cls(load_model(Path(folder), device=device), batch_tokens=batch_tokens)
 
     def predict(
-        self, texts: Sequence[str] | str, *, on_batch: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str] | str,
+        *,
+        point: OperatingPoint | None = None,
+        may_abstain: bool = False,
+        on_batch: Callable[[int, int], None] | None = None,
     ) -> Predictions:
         """Score texts.
 
         Args:
             texts: A lone string counts as one text.
+            point: Decide at this operating point too, e.g. `predictor.bundle.operating_points["fpr=0.01"]`.
+            may_abstain: Call what lies in the point's band of abstention "uncertain".
             on_batch: Called with the rows and tokens of each batch that is done.
 
         Raises:
@@ -81,11 +91,22 @@ class Predictor:
             on_batch=on_batch,
         )
         label_ids = logits.argmax(axis=1).astype(np.int64)
+        decided = None
+        if point is not None:
+            decided = decide(
+                logits,
+                point,
+                labels=bundle.labels,
+                positive_label=bundle.positive_label,
+                temperature=bundle.temperature,
+                may_abstain=may_abstain,
+            )
         return Predictions(
             logits=logits,
             probabilities=compute_probabilities(logits, temperature=bundle.temperature),
             label_ids=label_ids,
             labels=list(bundle.labels),
+            decisions=decided,
         )
 
 

@@ -41,6 +41,19 @@ def score_documents(
         )
 
 
+def calibrate_bundle(
+    bundle: "Bundle", logits: "np.ndarray", label_ids: "np.ndarray", *, console: Console
+) -> "Bundle":
+    """Fit the temperature and choose the operating points on validation, as qwenkit.json keeps them."""
+    from qwenkit.evaluation.operating_points import calibrate, describe_points
+
+    found = calibrate(logits, label_ids, labels=bundle.labels, positive_label=bundle.positive_label)
+    console.info(f"temperature {found.temperature:.3f}, fitted on {len(logits):,} validation rows")
+    if found.points:
+        console.table("Operating points, chosen on validation", *describe_points(found.points))
+    return bundle.model_copy(update={"temperature": found.temperature, "operating_points": found.points})
+
+
 def publish_evaluation(
     plan: StagePlan,
     rows: LabelledSet,
@@ -78,6 +91,7 @@ def publish_evaluation(
         labels=bundle.labels,
         positive_label=bundle.positive_label,
         class_weights=class_weights,
+        temperature=bundle.temperature,
         rows=rows.frame,
         train_rows=rows.train,
         before=before,

@@ -13,11 +13,10 @@ from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.bundle import Bundle, TokenizerFlags, save_model, save_tokenizer, write_bundle
 from qwenkit.modeling.own import link_own
 from qwenkit.modeling.quantization import QuantizationRecord, record_quantization
+from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
-from qwenkit.steps.scoring import score_documents
-
-VALIDATION_PREDICTIONS = "validation_predictions.parquet"
+from qwenkit.steps.scoring import calibrate_bundle, score_documents
 
 
 def describe_model(
@@ -66,17 +65,21 @@ def publish_trained(
     state: Any,
     config: Config,
     console: Console,
-) -> None:
-    """Write trained/: the model, and its predictions on all of validation for choosing thresholds.
+) -> Bundle:
+    """Write trained/: the model, its predictions on all of validation, and the thresholds chosen on them.
 
     Args:
         own_base: Folder of a user's own base that the adapter needs; None where there is none.
         tokenized, rows: The validation split, tokenized and as prepared.
         state: The trainer's, with the steps.
+
+    Returns:
+        The bundle as it was written: with temperature, operating points and metrics.
     """
     logits = score_documents(
         model, tokenized, bundle=bundle, config=config, console=console, what="validation"
     )
+    bundle = calibrate_bundle(bundle, logits, np.asarray(tokenized["labels"]), console=console)
     evaluation = evaluate_split(
         logits,
         np.asarray(tokenized["row_id"]),
@@ -84,13 +87,15 @@ def publish_trained(
         labels=bundle.labels,
         positive_label=bundle.positive_label,
         class_weights=class_weights,
+        temperature=bundle.temperature,
     )
     metrics = {"validation": flatten_metrics(evaluation.metrics, prefix="")}
+    described = bundle.model_copy(update={"metrics": metrics})
     with plan.publish(replace=True) as staging:
-        described = bundle.model_copy(update={"metrics": metrics})
         save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described)
         if own_base is not None:
             link_own(own_base, staging.folder)
         evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)
         staging.counts |= {"steps": state.global_step, "best_step": state.best_global_step}
     console.success(f"wrote {plan.folder}")
+    return described

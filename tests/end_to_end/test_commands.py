@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from qwenkit.artifacts import read_manifest, verify
 from qwenkit.cli.app import app
+from qwenkit.modeling.bundle import read_bundle
 from qwenkit.pipeline import QwenTrainingPipeline
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn")
@@ -84,6 +85,54 @@ def test_predict_prints_a_line_a_text(finished: QwenTrainingPipeline) -> None:
     for record in records:
         assert sum(record["probabilities"].values()) == pytest.approx(1)
         assert record["label"] == max(record["probabilities"], key=record["probabilities"].get)
+
+
+def test_a_trained_model_and_its_exports_carry_temperature_and_operating_points(
+    finished: QwenTrainingPipeline,
+) -> None:
+    trained, adapter, merged = (
+        read_bundle(finished.run_folder / folder)
+        for folder in ("trained", "exported/adapter", "exported/merged")
+    )
+    assert list(trained.operating_points) == ["fpr=0.05", "fpr=0.01"]
+    assert trained.operating_points == adapter.operating_points == merged.operating_points
+    assert trained.temperature == adapter.temperature
+    assert merged.temperature == 1.0  # it is in the merged head's weights
+    card = (finished.run_folder / "exported/merged/README.md").read_text()
+    assert "Results on validation" in card and "- `fpr=0.01`: probability at least" in card
+
+
+@pytest.mark.parametrize("name", ["fpr=0.05", "fpr=0.2"])
+@pytest.mark.parametrize("folder", ["", "exported/merged"])
+def test_predict_decides_at_an_operating_point_stored_or_chosen_on_validation(
+    finished: QwenTrainingPipeline, toy_csv: Path, tmp_path: Path, name: str, folder: str
+) -> None:
+    out = tmp_path / "out.parquet"
+    asked = ("--operating-point", name, "--input", toy_csv, "--output", out)
+    printed = call("predict", finished.run_folder / folder, *asked)
+    assert f"{name}: flags AI_Generated" in printed
+    table = pl.read_parquet(out)
+    is_flagged = table["decision"].to_numpy() == "AI_Generated"
+    scores = table["probability_AI_Generated"].to_numpy()
+    assert 0 < is_flagged.sum() < len(is_flagged)
+    assert scores[is_flagged].min() > scores[~is_flagged].max()
+
+
+def test_predict_says_uncertain_only_where_it_may(finished: QwenTrainingPipeline) -> None:
+    texts = ("the dog in the mud", "delve into the tapestry", "the delve")
+    asked = ("--operating-point", "fpr=0.05", "--json")
+    decided = [json.loads(line)["decision"] for line in _records(finished, *texts, *asked)]
+    careful = [json.loads(line)["decision"] for line in _records(finished, *texts, *asked, "--abstain")]
+    assert set(decided) <= {"AI_Generated", "Human_Written"}
+    for plain, cautious in zip(decided, careful, strict=True):
+        assert cautious in (plain, "uncertain")
+    call("predict", finished.run_folder, *texts, "--abstain", code=2)
+    call("predict", finished.run_folder, *texts, "--operating-point", "0.05", code=2)
+
+
+def _records(finished: QwenTrainingPipeline, *arguments: str) -> list[str]:
+    printed = call("predict", finished.run_folder, *arguments)
+    return [line for line in printed.splitlines() if line.startswith("{")]
 
 
 def test_an_export_predicts_what_the_trained_model_predicts(

@@ -211,9 +211,16 @@ def test_another_pad_id_in_the_tokenizer_is_refused(trained):
 
 
 def test_a_bundle_reads_back_as_it_was_written(tmp_path):
-    bundle = make_bundle(
-        "nf4", temperature=1.5, metrics={"auroc": 0.9}, operating_points={"fpr_1": {"threshold": 0.7}}
-    )
+    point = {
+        "target_fpr": 0.01,
+        "threshold": 1.25,
+        "fpr": 0.0099,
+        "fpr_interval": (0.005, 0.02),
+        "tpr": 0.7,
+        "coverage": 0.9,
+        "negatives": 900,
+    }
+    bundle = make_bundle("nf4", temperature=1.5, metrics={"auroc": 0.9}, operating_points={"fpr=0.01": point})
     write_bundle(tmp_path, bundle)
     assert read_bundle(tmp_path) == bundle
     assert bundle.versions["torch"] == torch.__version__.split("+")[0] or "torch" in bundle.versions
