@@ -469,6 +469,8 @@ class QwenTrainingPipeline:
                 title=f"{saved.title} on {rows.title}",
                 before=before if before and (before / "predictions.parquet").is_file() else None,
                 run=saved.run,
+                validation_predictions=saved.validation_predictions,
+                may_reuse=not self._books.is_forced(EVALUATE),
             )
         self._books.put("post_metrics", read_json(plan.folder / "metrics.json"))
         if self._tracker is not None:

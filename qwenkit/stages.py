@@ -124,7 +124,12 @@ TRAIN = Stage(
 EVALUATE = Stage(
     name="evaluate",
     folder="evaluated",
-    settings=("evaluation.save_predictions",),
+    settings=(
+        "evaluation.save_predictions",
+        "evaluation.extra_target_fprs",
+        "evaluation.slice_columns",
+        "evaluation.bootstrap_draws",
+    ),
     # They choose the rows of the evaluation before training, and only there decide anything.
     resolved=("evaluation.pre_training_eval_samples", "evaluation.seed"),
     upstream=("prepare", "train"),

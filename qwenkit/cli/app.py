@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from qwenkit.cli import config, doctor, init, plan, predict, stages, status
+from qwenkit.cli import compare, config, doctor, init, plan, predict, stages, status
 
 app = typer.Typer(
     name="qwenkit",
@@ -28,6 +28,7 @@ app.command(rich_help_panel=ONE_STAGE)(stages.evaluate)
 app.command(rich_help_panel=ONE_STAGE)(stages.export)
 app.command(rich_help_panel=MORE)(init.init)
 app.command(rich_help_panel=MORE)(predict.predict)
+app.command(rich_help_panel=MORE)(compare.compare)
 app.command(rich_help_panel=MORE)(status.status)
 app.command(rich_help_panel=MORE)(plan.plan)
 app.command(rich_help_panel=MORE)(doctor.doctor)

@@ -222,6 +222,15 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
     ] = None,
+    operating_point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--operating-point",
+            metavar="fpr=RATE",
+            rich_help_panel=opt.DATA,
+            help="Report this false-positive rate too; its threshold comes from validation. Repeatable.",
+        ),
+    ] = None,
     config: opt.ConfigOption = None,
     settings: opt.SetOption = None,
     root: opt.RootOption = None,
@@ -239,6 +248,11 @@ def evaluate(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )
         pipeline.load_config()
+        if operating_point:
+            from qwenkit.modeling.operating_point import parse_operating_point
+
+            wanted = [parse_operating_point(one) for one in operating_point]
+            pipeline.config.evaluation.extra_target_fprs += wanted
         pipeline.load_trained(model)
         pipeline.run_post_evaluation(split=split, data=data, out=out)
         _finish(console, pipeline, "evaluate")

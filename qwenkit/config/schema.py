@@ -3,7 +3,7 @@
 The names are those of the scripts that this project grew out of, so that their files load.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,13 @@ class Evaluation(Section):
     """Class that scores speak for: a false positive is a text wrongly given it. Null is the first label."""
     batch_tokens: int | None = Field(None, ge=1, json_schema_extra=RUNTIME_ONLY)
     """Tokens of one forward pass, padding included; null is per_device_eval_batch_size x max_length."""
+    extra_target_fprs: list[Annotated[float, Field(gt=0, lt=1)]] = Field([])
+    """Further false-positive rates to report beside 5 %, 1 % and 0.1 %; their thresholds are chosen on the
+    stored validation predictions. --operating-point fpr=0.02 adds one."""
+    slice_columns: Names = Field([])
+    """Columns to slice the results by, beside domain, generator, attack, decoding, length and source."""
+    bootstrap_draws: int = Field(1000, ge=200)
+    """Draws behind each 95 % interval."""
     save_predictions: Flag = True
     """Write predictions.parquet and .csv: row id, label, logits and probability of every scored document."""
 

@@ -36,6 +36,8 @@ GROUP_COLUMN = "group"
 ARGMAX = "argmax"
 """The decision for the likeliest class: what there is without an operating point."""
 CURVE_POINTS = 20
+LEAD_METRICS = ("auroc", "balanced_accuracy", "tpr_at_fpr_5", "tpr_at_fpr_1")
+"""What the model is held against its baselines by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,7 @@ def analyse(
         for name, logits in (baseline_logits or {}).items()
     }
     parts = [("model", measure_drawn(rows))]
-    parts += [(f"baseline-{name}", measure_drawn(other)) for name, other in others.items()]
+    parts += [(f"baseline-{name}", measure_drawn(other, LEAD_METRICS)) for name, other in others.items()]
     parts += [(f"slice-{number}", measure) for number, measure in enumerate(measures)]
     drawn = draw_metrics(resampling, join_measures(parts))
     of_model = pick_drawn(drawn, "model")

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from qwenkit.console import Console
+from qwenkit.evaluation.analysis import Analysis, analyse
 from qwenkit.evaluation.baselines import fit_baselines, measure_baselines
 from qwenkit.evaluation.evaluate import (
     Evaluation,
@@ -17,8 +18,10 @@ from qwenkit.evaluation.evaluate import (
     read_evaluation,
     write_evaluation,
 )
+from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_table
 from qwenkit.evaluation.report import ReportContext, render_report
 from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table
+from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.text.probes import PROBES
 
 
@@ -33,6 +36,9 @@ class EvaluationTask:
         training_log: Rows of metrics.jsonl.
         provenance: By group, for the report's last section.
         notes: Sentences under the verdict.
+        points: Chosen on validation, applied here as they are.
+        slice_columns: Known from the data; the extra ones were named by the user and must be there.
+        draws: Of the bootstrap.
     """
 
     title: str
@@ -47,6 +53,9 @@ class EvaluationTask:
     slice_columns: Sequence[str] = ()
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    points: Sequence[OperatingPoint] = ()
+    extra_slice_columns: Sequence[str] = ()
+    draws: int = 1_000
     save_predictions: bool = True
 
 
@@ -57,6 +66,7 @@ class Outcome:
     evaluation: Evaluation
     comparison: Comparison | None
     baselines: Mapping[str, Mapping[str, Any]]
+    analysis: Analysis
 
 
 def conduct_evaluation(
@@ -78,7 +88,23 @@ def conduct_evaluation(
         temperature=task.temperature,
     )
     comparison = compare_before_after(read_evaluation(task.before), evaluation) if task.before else None
-    baselines = {} if task.train_rows is None else _measure_baselines(evaluation, task, task.train_rows)
+    baseline_logits = {} if task.train_rows is None else _score_baselines(evaluation, task, task.train_rows)
+    baselines = measure_baselines(
+        baseline_logits,
+        evaluation.predictions["label_id"].to_numpy(),
+        labels=task.labels,
+        positive_label=task.positive_label,
+        class_weights=task.class_weights,
+    )
+    analysis = analyse(
+        evaluation,
+        points=task.points,
+        slice_columns=task.extra_slice_columns,
+        domain_columns=task.slice_columns,
+        baseline_logits=baseline_logits,
+        baselines=baselines,
+        draws=task.draws,
+    )
     context = ReportContext(
         title=task.title,
         evaluation=evaluation,
@@ -96,41 +122,36 @@ def conduct_evaluation(
         report_html=render_report(context),
         comparison=comparison,
         baselines=baselines,
+        analysis=analysis.to_json(),
         save_predictions=task.save_predictions,
     )
-    return Outcome(evaluation=evaluation, comparison=comparison, baselines=baselines)
+    return Outcome(evaluation=evaluation, comparison=comparison, baselines=baselines, analysis=analysis)
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Print the before/after table and the model among its baselines."""
-    metrics = outcome.evaluation.metrics
+    metrics, analysis = outcome.evaluation.metrics, outcome.analysis
     if outcome.comparison is not None:
         console.table("Before and after training", *comparison_table(outcome.comparison))
+    console.table(f"{metrics['rows']:,} rows", *metric_table(metrics, analysis))
     if outcome.baselines:
         titles = {name: PROBES[name].title for name in outcome.baselines}
         console.table("Against baselines", *baseline_table(metrics, outcome.baselines, titles))
-    elif outcome.comparison is None:
-        shown = [(name, metrics[name]) for name in ("accuracy", "balanced_accuracy", "f1", "auroc", "loss")]
-        rows = [[name, "–" if value is None else f"{value:.4f}"] for name, value in shown]
-        console.table(f"{metrics['rows']:,} rows", ["metric", "value"], rows)
+    if analysis.points:
+        console.table("Thresholds from validation, applied here", *point_table(analysis.points))
+    if analysis.slices:
+        console.table("Slices, worst first", *slice_table(analysis.slices, analysis.main_decision))
 
 
-def _measure_baselines(
+def _score_baselines(
     evaluation: Evaluation, task: EvaluationTask, train_rows: pl.DataFrame
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, np.ndarray]:
     tested = evaluation.predictions.select("row_id").join(
         task.rows, on="row_id", how="left", maintain_order="left"
     )
-    scores = fit_baselines(
+    return fit_baselines(
         train_rows["text"].to_list(),
         train_rows["label_id"].to_numpy(),
         tested["text"].to_list(),
         labels=task.labels,
-    )
-    return measure_baselines(
-        scores,
-        tested["label_id"].to_numpy(),
-        labels=task.labels,
-        positive_label=task.positive_label,
-        class_weights=task.class_weights,
     )

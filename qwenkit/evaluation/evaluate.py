@@ -137,6 +137,7 @@ def write_evaluation(
     report_html: str | None = None,
     comparison: Comparison | None = None,
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
+    analysis: Mapping[str, Any] | None = None,
     save_predictions: bool = True,
 ) -> None:
     """Write metrics.json, predictions.parquet, predictions.csv and report.html into the folder given."""
@@ -144,6 +145,7 @@ def write_evaluation(
         folder / "metrics.json",
         {
             **evaluation.metrics,
+            **(analysis or {}),
             "labels": list(evaluation.labels),
             "positive_label": evaluation.positive_label,
             "class_weights": evaluation.class_weights and list(evaluation.class_weights),

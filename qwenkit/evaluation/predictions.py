@@ -45,7 +45,7 @@ def build_predictions(
     Returns:
         row_id, label, label_id, predicted_label, predicted_id, correct, probability, logit_<label>... and
         probability_<label>... in id order, then the source's columns that one can slice by. A source column
-        whose name is taken is called source_<name>.
+        whose name is taken is called source_<name>. `characters` is the text's length.
 
     Raises:
         ArtifactError: A row id is not in `prepared`: the logits belong to other data.
@@ -67,6 +67,7 @@ def build_predictions(
     }
     for name in find_slice_columns(rows) + (["text"] if keep_text else []):
         columns[_free_name(name, columns)] = rows[name]
+    columns.setdefault("characters", rows["text"].str.len_chars())
     return pl.DataFrame(columns)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ SLICE_COLUMNS = (
     "source",
 )
 """Columns that are sliced by wherever the data has them; evaluation.slice_columns adds others."""
-LENGTH_COLUMN, LENGTH_BUCKET = "text_length", "length_bucket"
+LENGTH_COLUMN, LENGTH_BUCKET = "characters", "length_bucket"
 LENGTH_EDGES = (250, 500, 1_000, 2_000, 4_000)
 MAX_SLICES = 40
 # More distinct numbers than this are cut into bins of equal mass.
@@ -168,7 +169,7 @@ def name_values(predictions: pl.DataFrame, column: str) -> pl.Series:
 def _name_ranges(values: pl.Series, edges: Sequence[float], *, unit: str = "") -> pl.Series:
     names = [
         f"under {edges[0]:,.6g}{unit}",
-        *(f"{low:,.6g} to {high:,.6g}{unit}" for low, high in zip(edges, edges[1:], strict=False)),
+        *(f"{low:,.6g} to {high:,.6g}{unit}" for low, high in pairwise(edges)),
         f"{edges[-1]:,.6g}{unit} or more",
     ]
     places = np.searchsorted(np.asarray(edges), values.fill_null(0).to_numpy(), side="right")

@@ -21,12 +21,17 @@ TABLE_METRICS = (
     MetricTitle(name="accuracy", title="Accuracy"),
     MetricTitle(name="tpr_at_fpr_5", title="TPR at FPR 5\u00a0%"),
     MetricTitle(name="tpr_at_fpr_1", title="TPR at FPR 1\u00a0%"),
+    MetricTitle(name="partial_auroc_fpr_5", title="Partial AUROC, FPR to 5\u00a0%"),
     MetricTitle(name="average_precision", title="Average precision"),
     MetricTitle(name="precision", title="Precision (weighted)"),
     MetricTitle(name="recall", title="Recall (weighted)"),
     MetricTitle(name="f1", title="F1 (weighted)"),
     MetricTitle(name="f1_macro", title="F1 (macro)"),
-    MetricTitle(name="loss", title="Loss", higher_is_better=False),
+    MetricTitle(name="mcc", title="Matthews correlation"),
+    MetricTitle(name="brier", title="Brier score", higher_is_better=False),
+    MetricTitle(name="log_loss", title="Log loss", higher_is_better=False),
+    MetricTitle(name="ece", title="Calibration error", higher_is_better=False),
+    MetricTitle(name="loss", title="Loss as in training", higher_is_better=False),
 )
 # Enough to judge a baseline by; all its metrics are in metrics.json.
 BASELINE_METRICS = tuple(

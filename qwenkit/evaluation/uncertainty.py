@@ -1,6 +1,6 @@
 """How sure the numbers are: an interval beside every metric, and one for the difference of two models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from qwenkit.evaluation.bootstrap import (
     percentile_interval,
     share_interval,
 )
-from qwenkit.evaluation.weighted import RankedRows, average_precision, count_confusions, divide, mean_of
+from qwenkit.evaluation.weighted import RankedRows, average_precision, count_confusions, mean_of, mean_recall
 from qwenkit.metrics import log_odds, log_softmax, matthews_correlation, softmax
 
 BOUNDED_METRICS = (
@@ -70,39 +70,39 @@ class ScoredRows:
         return [(probabilities[:, k], self.label_ids == k) for k in range(self.n_classes)]
 
 
-def measure_drawn(rows: ScoredRows) -> Measure:
-    """Prepare the metrics of compute_metrics that get an interval, to be counted draw after draw."""
+def measure_drawn(rows: ScoredRows, names: Collection[str] = BOUNDED_METRICS) -> Measure:
+    """Prepare the metrics of compute_metrics that get an interval, to be counted draw after draw.
+
+    Args:
+        names: The ones wanted; what looks at a fixed FPR is left out with more than two classes.
+    """
     curves = [(*curve, RankedRows(*curve)) for curve in rows.score_curves()]
-    confused = (rows.label_ids, rows.predicted_ids, rows.n_classes)
     every = np.arange(len(rows.label_ids))
     losses = -log_softmax(rows.tempered)[every, rows.label_ids]
     errors = ((softmax(rows.tempered) - np.eye(rows.n_classes)[rows.label_ids]) ** 2).sum(axis=1)
     errors /= 2 if rows.n_classes == 2 else 1
+    confused = (rows.label_ids, rows.predicted_ids, rows.n_classes)
 
-    def measure(counts: np.ndarray) -> dict[str, np.ndarray]:
-        confusion = count_confusions(counts, *confused)
-        recalls = divide(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2))
-        with np.errstate(invalid="ignore"):
-            balanced = np.nansum(recalls, axis=1) / np.isfinite(recalls).sum(axis=1)
-        drawn = {
-            "accuracy": divide(np.trace(confusion, axis1=1, axis2=2), confusion.sum(axis=(1, 2))),
-            "balanced_accuracy": balanced,
-            "mcc": matthews_correlation(confusion),
-            "log_loss": mean_of(counts, losses),
-            "brier": mean_of(counts, errors),
-            "auroc": np.mean([ranked.auroc(counts) for *_, ranked in curves], axis=0),
-            "average_precision": np.mean(
-                [average_precision(counts, scores, truth) for scores, truth, _ in curves], axis=0
-            ),
-        }
-        if len(curves) == 1:
-            drawn |= {
-                f"tpr_at_fpr_{100 * target:g}": curves[0][2].tpr_at_fpr(counts, target)
-                for target in (0.05, 0.01)
-            }
-        return drawn
+    def average(ranking: Callable[..., np.ndarray]) -> np.ndarray:
+        return np.asarray(np.mean([ranking(*curve) for curve in curves], axis=0))
 
-    return measure
+    measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "accuracy": lambda counts: mean_of(counts, rows.predicted_ids == rows.label_ids),
+        "balanced_accuracy": lambda counts: mean_recall(count_confusions(counts, *confused)),
+        "mcc": lambda counts: matthews_correlation(count_confusions(counts, *confused)),
+        "log_loss": lambda counts: mean_of(counts, losses),
+        "brier": lambda counts: mean_of(counts, errors),
+        "auroc": lambda counts: average(lambda scores, truth, ranked: ranked.auroc(counts)),
+        "average_precision": lambda counts: average(
+            lambda scores, truth, ranked: average_precision(counts, scores, truth)
+        ),
+    }
+    if len(curves) == 1:
+        ranked = curves[0][2]
+        measures["tpr_at_fpr_5"] = lambda counts: ranked.tpr_at_fpr(counts, 0.05)
+        measures["tpr_at_fpr_1"] = lambda counts: ranked.tpr_at_fpr(counts, 0.01)
+    wanted = {name: measures[name] for name in names if name in measures}
+    return lambda counts: {name: measure(counts) for name, measure in wanted.items()}
 
 
 def bound_metrics(

@@ -48,6 +48,8 @@ class RankedRows:
 
     def tpr_at_fpr(self, counts: np.ndarray, target_fpr: float) -> np.ndarray:
         """Largest TPR of any threshold whose FPR is at most the target, chosen anew in each draw."""
+        if not self.is_complete:
+            return np.full(len(counts), np.nan)
         positive, negative = counts[:, self.positives], counts[:, self.negatives]
         below_positive, below_negative = cumulate(positive), cumulate(negative)
         totals = below_negative[:, -1:]
@@ -86,9 +88,16 @@ def count_confusions(
     return (counts @ cells).reshape(-1, n_classes, n_classes).astype(np.float64)
 
 
+def mean_recall(confusions: np.ndarray) -> np.ndarray:
+    """Average the recalls of the classes that have rows in each draw: balanced accuracy."""
+    recalls = divide(np.diagonal(confusions, axis1=1, axis2=2), confusions.sum(axis=2))
+    return divide(np.nansum(recalls, axis=1), np.isfinite(recalls).sum(axis=1).astype(np.float64))
+
+
 def mean_of(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Average a value of each row over each draw."""
-    return divide(counts.astype(np.float64, copy=False) @ values, counts.sum(axis=1, dtype=np.float64))
+    sums = counts.astype(np.float64) @ values.astype(np.float64)
+    return divide(sums, counts.sum(axis=1, dtype=np.float64))
 
 
 def average_precision(counts: np.ndarray, scores: np.ndarray, is_positive: np.ndarray) -> np.ndarray:

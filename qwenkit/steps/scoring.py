@@ -1,12 +1,13 @@
 """From a model and labelled rows to a published evaluation: one way for before, after and any file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.artifacts import package_versions
+from qwenkit.artifacts import package_versions, read_manifest, verify
 from qwenkit.config import Config
 from qwenkit.console import Console
+from qwenkit.errors import ArtifactError
 from qwenkit.stages import PREPARE, TRAIN, StagePlan
 from qwenkit.steps.active_run import read_training_log
 from qwenkit.steps.labelled import LabelledSet
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from qwenkit.modeling.bundle import Bundle
+    from qwenkit.modeling.operating_point import OperatingPoint
 
 DEMO_NOTE = (
     "This is the demo: its machine text comes from small generators of ours, its model is tiny and random. "
@@ -67,25 +69,27 @@ def publish_evaluation(
     title: str,
     before: Path | None = None,
     run: Path | None = None,
+    validation_predictions: Path | None = None,
+    may_reuse: bool = True,
 ) -> None:
     """Score rows, measure, compare and report, and publish it all as one artifact.
 
     Args:
         before: Folder of the evaluation before training, to compare with.
         run: The run that the model belongs to; its training curve goes into the report.
+        validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
+        may_reuse: Take the logits of an earlier evaluation of the same model on the same rows.
     """
-    import numpy as np
-
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
 
-    tokenized = rows.encode(
-        tokenizer=tokenizer,
-        max_length=bundle.max_length,
-        truncation=bundle.tokenizer.truncation,
-        normalisation=bundle.normalisation,
-        console=console,
-    )
-    logits = score_documents(model, tokenized, bundle=bundle, config=config, console=console, what=rows.title)
+    settings = config.evaluation
+    # Before anything is scored: a target that cannot be had is an error.
+    points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
+    scored = recall_logits(plan, bundle.labels) if may_reuse else None
+    if scored is not None:
+        console.info("the same model on the same rows was scored before: its logits are taken")
+    else:
+        scored = _score_rows(rows, model, tokenizer, bundle=bundle, config=config, console=console)
     task = EvaluationTask(
         title=title,
         labels=bundle.labels,
@@ -99,15 +103,77 @@ def publish_evaluation(
         slice_columns=rows.slice_columns,
         provenance=describe_provenance(plan, bundle=bundle, rows=rows),
         notes=[DEMO_NOTE] if rows.is_demo else [],
-        save_predictions=config.evaluation.save_predictions,
+        points=points,
+        extra_slice_columns=settings.slice_columns,
+        draws=settings.bootstrap_draws,
+        save_predictions=settings.save_predictions,
     )
+    logits, row_ids = scored
     with plan.publish(replace=True) as staging:
-        outcome = conduct_evaluation(
-            staging.folder, logits=logits, row_ids=np.asarray(tokenized["row_id"]), task=task
-        )
+        outcome = conduct_evaluation(staging.folder, logits=logits, row_ids=row_ids, task=task)
         staging.counts["rows"] = len(logits)
     show_outcome(console, outcome)
     console.success(f"wrote {plan.folder}")
+
+
+def collect_points(
+    bundle: "Bundle", extra_targets: Sequence[float], validation_predictions: Path | None
+) -> "list[OperatingPoint]":
+    """Take the stored operating points, and choose those for further targets on validation predictions."""
+    from qwenkit.evaluation.operating_points import find_operating_point
+
+    extra = [
+        find_operating_point(
+            target,
+            bundle.operating_points,
+            labels=bundle.labels,
+            positive_label=bundle.positive_label,
+            predictions_path=validation_predictions,
+        )
+        for target in extra_targets
+    ]
+    points = {point.name: point for point in (*bundle.operating_points.values(), *extra)}
+    return sorted(points.values(), key=lambda point: -point.target_fpr)
+
+
+def recall_logits(plan: StagePlan, labels: Sequence[str]) -> "tuple[np.ndarray, np.ndarray] | None":
+    """Read the logits of an earlier evaluation that differs in nothing but how they are measured.
+
+    Returns:
+        Logits and row ids, or None where there is no such evaluation, or it is damaged.
+    """
+    manifest = read_manifest(plan.folder) if plan.folder.is_dir() else None
+    path = plan.folder / "predictions.parquet"
+    if manifest is None or not path.is_file():
+        return None
+    if manifest.inputs != dict(plan.inputs) or manifest.identity != dict(plan.identity):
+        return None
+    import polars as pl
+
+    from qwenkit.evaluation.predictions import read_logits
+
+    try:
+        verify(plan.folder, deep=True)
+    except ArtifactError:
+        return None
+    predictions = pl.read_parquet(path)
+    return read_logits(predictions, labels), predictions["row_id"].to_numpy()
+
+
+def _score_rows(
+    rows: LabelledSet, model: Any, tokenizer: Any, *, bundle: "Bundle", config: Config, console: Console
+) -> "tuple[np.ndarray, np.ndarray]":
+    import numpy as np
+
+    tokenized = rows.encode(
+        tokenizer=tokenizer,
+        max_length=bundle.max_length,
+        truncation=bundle.tokenizer.truncation,
+        normalisation=bundle.normalisation,
+        console=console,
+    )
+    logits = score_documents(model, tokenized, bundle=bundle, config=config, console=console, what=rows.title)
+    return logits, np.asarray(tokenized["row_id"])
 
 
 def describe_provenance(

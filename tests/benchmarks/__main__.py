@@ -10,6 +10,7 @@ from typing import Any
 from qwenkit.data.demo import make_demo_rows
 from qwenkit.tokens.encoding import encode_texts
 from qwenkit.tokens.tokenizer import train_tokenizer
+from tests.benchmarks.bootstrap import benchmark_intervals
 from tests.benchmarks.near_duplicates import benchmark_against_brute_force, benchmark_attacks
 
 REPETITIONS = 3
@@ -50,6 +51,6 @@ def benchmark_tokenizing() -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for benchmark in (benchmark_tokenizing, benchmark_against_brute_force, benchmark_attacks):
+    for benchmark in (benchmark_tokenizing, benchmark_against_brute_force, benchmark_attacks, benchmark_intervals):
         for result in benchmark():
             sys.stdout.write(json.dumps(result) + "\n")

@@ -118,6 +118,30 @@ def test_predict_decides_at_an_operating_point_stored_or_chosen_on_validation(
     assert scores[is_flagged].min() > scores[~is_flagged].max()
 
 
+def test_evaluate_freezes_thresholds_and_measures_another_target_without_scoring_again(
+    finished: QwenTrainingPipeline,
+) -> None:
+    after = finished.run_folder / "evaluated/after"
+    first = json.loads((after / "metrics.json").read_text())
+    points = read_bundle(finished.run_folder / "trained").operating_points
+    assert {name: one["threshold_log_odds"] for name, one in first["operating_points"].items()} == {
+        name: point.threshold for name, point in points.items()
+    }
+    assert first["intervals"]["auroc"]["low"] <= first["auroc"] <= first["intervals"]["auroc"]["high"]
+    assert {one["column"] for one in first["slices"]} == {"domain_name"}
+    asked = ("evaluate", finished.run_folder, "--root", root_of(finished))
+    printed = call(*asked, "--operating-point", "fpr=20%", "--set", "evaluation.slice_columns=[characters]")
+    assert "its logits are taken" in printed
+    again = json.loads((after / "metrics.json").read_text())
+    assert list(again["operating_points"]) == ["fpr=0.2", "fpr=0.05", "fpr=0.01"]
+    assert {one["column"] for one in again["slices"]} == {"characters", "domain_name"}
+    assert again["log_loss"] == first["log_loss"]
+    printed = call(*asked, "--set", "evaluation.slice_columns=[genre]", code=2)
+    assert 'slice_columns names "genre"' in printed
+    # --force scores anew, and leaves what the other tests expect.
+    assert "its logits are taken" not in call(*asked, "--force")
+
+
 def test_predict_says_uncertain_only_where_it_may(finished: QwenTrainingPipeline) -> None:
     texts = ("the dog in the mud", "delve into the tapestry", "the delve")
     asked = ("--operating-point", "fpr=0.05", "--json")

@@ -70,6 +70,7 @@ def test_columns_have_the_agreed_names_and_the_probability_is_the_positive_class
         "probability_AI_Generated",
         "probability_Human_Written",
         "domain_name",
+        "characters",
     ]
     assert np.array_equal(found["probability"].to_numpy(), softmax(logits)[:, 1])
     assert build(prepared, logits)["probability"].to_list() == found["probability_AI_Generated"].to_list()
