@@ -9,7 +9,7 @@ QWENKIT := $(BIN)/qwenkit
 STAGE_OPTIONS = $(if $(DATASET),--dataset $(DATASET)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format docs bench bench-data wheel clean prepare tokenize train evaluate export run
+.PHONY: help setup demo test test-all test-raid check format docs bench bench-data wheel clean prepare tokenize train evaluate export run
 
 help: ## List the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-28s %s\n", $$1, $$2}'
@@ -41,6 +41,13 @@ format: $(READY) ## Format the code, mend what lint can mend
 
 docs: $(READY) ## Write qwenkit/docs/settings.md from the schema
 	$(QWENKIT) config reference > qwenkit/docs/settings.md
+
+RAID_VENV := build/raid-venv
+
+test-raid: $(READY) ## RAID's protocol against the leaderboard's own code, which wants an old numpy
+	test -x $(RAID_VENV)/bin/python || $(PYTHON) -m venv $(RAID_VENV)
+	$(RAID_VENV)/bin/pip install --quiet raid-bench==0.2.0
+	HOME=$(CURDIR)/build $(BIN)/python -m tests.tools.compare_with_raid $(RAID_VENV)/bin/python
 
 bench: $(READY) ## Benchmarks, one JSON object a line
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -477,6 +477,51 @@ class QwenTrainingPipeline:
             self._tracker.summarize(flatten_metrics(self.post_metrics or {}, prefix="test_"))
 
     @after("train")
+    def write_raid_submission(
+        self,
+        path: Path,
+        *,
+        out: Path | None = None,
+        detector_name: str | None = None,
+        contact: str | None = None,
+    ) -> None:
+        """Score a file of the RAID benchmark and write what its leaderboard takes.
+
+        Args:
+            path: RAID's test.csv, or a file of its with labels, which is then scored as the leaderboard does.
+            out: Folder for the results, instead of evaluated/ in the run.
+        """
+        from qwenkit.artifacts import hash_file
+        from qwenkit.steps.raid import publish_raid
+
+        saved = self._saved or find_model(self.run_folder, self.workspace)
+        name = detector_name or saved.title
+        plan = self._books.plan(
+            EVALUATE,
+            out or saved.evaluation_folder(self.workspace, f"raid-{path.stem}"),
+            config=self.config,
+            inputs={TRAIN.name: saved.fingerprint},
+            identity={
+                "raid": hash_file(path) if path.is_file() else None,
+                "detector_name": name,
+                "contact": contact,
+            },
+        )
+        self.console.header("evaluate", f"{saved.folder} on {path} (RAID)")
+        if self._books.must_make(plan):
+            publish_raid(
+                plan,
+                path,
+                model=self.model,
+                tokenizer=self.tokenizer,
+                bundle=self._make_bundle(),
+                config=self.config,
+                console=self.console,
+                detector_name=name,
+                contact=contact,
+            )
+
+    @after("train")
     def export(self, formats: Sequence[str] | None = None, *, out: Path | None = None) -> None:
         """Write the trained model for use elsewhere, each export compared with it on validation rows.
 

@@ -222,6 +222,25 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
     ] = None,
+    raid: Annotated[
+        Path | None,
+        typer.Option(
+            "--raid",
+            metavar="FILE",
+            rich_help_panel=opt.DATA,
+            help="A CSV of the RAID benchmark: write what its leaderboard takes.",
+        ),
+    ] = None,
+    detector_name: Annotated[
+        str | None,
+        typer.Option(
+            "--detector-name", rich_help_panel=opt.DATA, help="Name of the model on the leaderboard."
+        ),
+    ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option("--contact", rich_help_panel=opt.DATA, help="Whom the leaderboard may ask."),
+    ] = None,
     operating_point: Annotated[
         list[str] | None,
         typer.Option(
@@ -254,6 +273,10 @@ def evaluate(
             wanted = [parse_operating_point(one) for one in operating_point]
             pipeline.config.evaluation.extra_target_fprs += wanted
         pipeline.load_trained(model)
+        if raid is not None:
+            pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
+            _finish(console, pipeline, "evaluate")
+            return
         pipeline.run_post_evaluation(split=split, data=data, out=out)
         _finish(console, pipeline, "evaluate")
 

@@ -212,3 +212,68 @@ def test_config_commands_show_check_and_start_a_config(tmp_path: Path) -> None:
     assert "Qwen/Qwen3-0.6B" in call("config", "show", "--config", path)
     assert json.loads(call("config", "schema"))["properties"]
     call("config", "init", path, code=4)
+
+
+def write_raid_file(path: Path, *, has_labels: bool) -> Path:
+    """Write a tiny file in RAID's schema: 3 domains, texts with newlines and quotes, one empty."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(240):
+        is_human = number % 3 > 0
+        words = rng.choice(["the", "mud", "dog", "delve", "tapestry"], size=9).tolist()
+        rows.append(
+            {
+                "id": f"id-{number}",
+                "generation": None if number == 7 else f'{" ".join(words)}\n"quoted", end',
+                "domain": ("books", "news")[number // 3 % 2],
+                "attack": ("none", "homoglyph")[number // 6 % 2],
+                "model": "human" if is_human else "gpt4",
+                "decoding": None if is_human else "greedy",
+                "repetition_penalty": None if is_human else "no",
+            }
+        )
+    frame = pl.DataFrame(rows)
+    (frame if has_labels else frame.select("id", "generation")).write_csv(path)
+    return path
+
+
+def test_a_raid_file_becomes_a_submission(finished: QwenTrainingPipeline, tmp_path: Path) -> None:
+    path = write_raid_file(tmp_path / "test.csv", has_labels=False)
+    asked = (
+        "evaluate",
+        finished.run_folder,
+        "--raid",
+        path,
+        "--out",
+        tmp_path / "out",
+        "--contact",
+        "me@x.org",
+    )
+    printed = call(*asked, "--detector-name", "tiny", "--root", root_of(finished))
+    assert "1 texts are empty" in printed
+    predictions = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [one["id"] for one in predictions] == [f"id-{number}" for number in range(240)]
+    scores = [one["score"] for one in predictions]
+    assert min(scores) == 0.0 == scores[7] and max(scores) <= 1.0
+    metadata = json.loads((tmp_path / "out/metadata.json").read_text())
+    assert list(metadata) == ["date_released", "detector_name", "contact_info"]
+    assert (metadata["detector_name"], metadata["contact_info"]) == ("tiny", "me@x.org")
+    assert not (tmp_path / "out/results.json").exists()
+
+
+def test_a_raid_file_with_labels_is_scored_as_the_leaderboard_does(
+    finished: QwenTrainingPipeline, tmp_path: Path
+) -> None:
+    path = write_raid_file(tmp_path / "extra.csv", has_labels=True)
+    call("evaluate", finished.run_folder, "--raid", path, "--root", root_of(finished))
+    folder = finished.run_folder / "evaluated/raid-extra"
+    verify(folder, deep=True)
+    results = json.loads((folder / "results.json").read_text())
+    assert set(results["thresholds"]["0.05"]) == {"books", "news"}
+    assert results["score_agg"]["all"]["domain"] == "all"
+
+
+def test_what_is_no_raid_file_is_one_clear_error(finished: QwenTrainingPipeline, toy_csv: Path) -> None:
+    printed = call("evaluate", finished.run_folder, "--raid", toy_csv, code=2)
+    assert 'lacks the column "id"' in printed
+    call("evaluate", finished.run_folder, "--raid", "nowhere.csv", code=2)

@@ -1,0 +1,167 @@
+"""From a model and a RAID file to a submission for its leaderboard, scored too where the file has labels."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+
+from qwenkit.artifacts import write_json
+from qwenkit.config import Config
+from qwenkit.console import Console
+from qwenkit.errors import ConfigError, DataError
+from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, run_protocol
+from qwenkit.metrics import log_odds
+from qwenkit.modeling.predictor import predict_logits
+from qwenkit.stages import StagePlan
+from qwenkit.tokens.encoding import encode_texts
+
+if TYPE_CHECKING:
+    from qwenkit.modeling.bundle import Bundle
+
+ID, TEXT = "id", "generation"
+BLOCK_BYTES = 32 * 2**20
+
+
+def publish_raid(
+    plan: StagePlan,
+    path: Path,
+    *,
+    model: Any,
+    tokenizer: Any,
+    bundle: "Bundle",
+    config: Config,
+    console: Console,
+    detector_name: str,
+    contact: str | None,
+) -> None:
+    """Score every text of a RAID file and publish predictions.json, metadata.json and maybe results.json.
+
+    Args:
+        path: RAID's test.csv (id and generation), or train.csv and extra.csv, which have the labels too.
+
+    Raises:
+        ConfigError: The model has more than two classes.
+        DataError: The file is no RAID file.
+    """
+    if len(bundle.labels) != 2:
+        raise ConfigError(f"RAID asks human or machine; this model has {len(bundle.labels)} classes.")
+    scored = [_score_block(block, model, tokenizer, bundle, config) for block in read_raid(path, console)]
+    rows = pl.concat(scored)
+    if rows["id"].n_unique() < rows.height:
+        raise DataError(f"{path} repeats an id: {rows['id'].filter(rows['id'].is_duplicated())[0]}.")
+    if bundle.positive_label.lower().startswith("human"):
+        console.warn(f"higher scores mean {bundle.positive_label} here; RAID wants them to mean machine.")
+    unreadable = int(rows["score"].is_null().sum())
+    if unreadable:
+        console.warn(f"{unreadable:,} texts are empty: they are ranked as the least machine-like.")
+    ranked = rows.with_columns(
+        pl.Series("score", normalise_ranks(rows["score"].fill_null(-np.inf).to_numpy()))
+    )
+    metadata = describe_submission(detector_name, contact, console=console)
+    with plan.publish(replace=True) as staging:
+        write_json(staging.folder / "metadata.json", metadata)
+        write_json(staging.folder / "predictions.json", ranked.select("id", "score").to_dicts())
+        if set(COLUMNS) <= set(rows.columns):
+            found = run_protocol(ranked)
+            write_json(staging.folder / "results.json", describe_results(metadata, found))
+            _show(console, found)
+        staging.counts["rows"] = rows.height
+    console.success(f"wrote {plan.folder}")
+
+
+def describe_submission(detector_name: str, contact: str | None, *, console: Console) -> dict[str, str]:
+    """Fill metadata.json: the leaderboard wants these three names and refuses any that it does not know."""
+    if not contact:
+        console.warn("the leaderboard wants to know whom to ask: fill in contact_info of metadata.json.")
+    return {
+        "date_released": datetime.now(UTC).date().isoformat(),
+        "detector_name": detector_name,
+        "contact_info": contact or "",
+    }
+
+
+def read_raid(path: Path, console: Console) -> Iterator[pl.DataFrame]:
+    """Read a RAID file block by block, so that 1.5 GB of text never stand in memory at once.
+
+    Raises:
+        DataError: It is missing, or has no column id or generation.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is no file; RAID's are at https://dataset.raid-bench.xyz/test.csv.")
+    total = max(path.stat().st_size, 1)
+    try:
+        with pa.csv.open_csv(path, read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES)) as reader:
+            names = reader.schema.names
+        missing = [name for name in (ID, TEXT) if name not in names]
+        if missing:
+            raise DataError(
+                f'{path} is no RAID file: it lacks the column "{missing[0]}"; it has: {", ".join(names)}.'
+            )
+        wanted = [ID, TEXT, *(name for name in COLUMNS if set(COLUMNS) <= set(names))]
+        with (
+            pa.csv.open_csv(
+                path,
+                read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(
+                    include_columns=wanted,
+                    column_types=dict.fromkeys(wanted, pa.string()),
+                    strings_can_be_null=True,
+                    null_values=["", "nan", "NaN"],
+                    quoted_strings_can_be_null=True,
+                ),
+            ) as reader,
+            console.progress(f"scoring {path.name}", total=total, unit="bytes") as bar,
+        ):
+            for batch in reader:
+                yield pl.DataFrame(pa.Table.from_batches([batch]))
+                bar.advance(batch.nbytes)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def _score_block(
+    block: pl.DataFrame, model: Any, tokenizer: Any, bundle: "Bundle", config: Config
+) -> pl.DataFrame:
+    """Give id, score (log-odds of the positive class; null for an empty text) and the label columns."""
+    has_text = block[TEXT].str.strip_chars().str.len_bytes().fill_null(0).to_numpy() > 0
+    texts = block[TEXT].filter(pl.Series(has_text)).to_list()
+    scores = np.full(block.height, np.nan)
+    if texts:
+        input_ids = encode_texts(
+            texts,
+            tokenizer=tokenizer,
+            max_length=bundle.max_length,
+            truncation=bundle.tokenizer.truncation,
+        )
+        per_device = config.training.per_device_eval_batch_size
+        logits = predict_logits(
+            model,
+            input_ids,
+            pad_token_id=bundle.pad_token_id,
+            batch_tokens=config.evaluation.batch_tokens or per_device * bundle.max_length,
+            dtype=bundle.dtype,
+        )
+        scores[has_text] = log_odds(logits, bundle.labels.index(bundle.positive_label))
+    return block.drop(TEXT).with_columns(pl.Series("score", scores).fill_nan(None))
+
+
+def _show(console: Console, found: dict[str, Any]) -> None:
+    """Print the leaderboard's own numbers, by domain, over all attacks and without any."""
+    rows = []
+    for record in found["scores"]:
+        if not (record["model"] == record["decoding"] == record["repetition_penalty"] == "all"):
+            continue
+        if record["attack"] in ("all", "none"):
+            rates = [
+                "–" if rate is None else f"{rate['accuracy']:.1%}" for rate in record["accuracy"].values()
+            ]
+            attack = "none" if record["attack"] == "none" else "with attacks"
+            rows.append([record["domain"], attack, *rates, f"{record['auroc']:.4f}"])
+    targets = [f"TPR at FPR {float(target):.0%}" for target in found["thresholds"]]
+    console.table("As the leaderboard scores it", ["domain", "attacks", *targets, "AUROC"], rows)
