@@ -19,7 +19,10 @@ from qwenkit.evaluation.evaluate import (
     write_evaluation,
 )
 from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_table
+from qwenkit.evaluation.markdown import render_markdown
+from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.report import ReportContext, render_report
+from qwenkit.evaluation.slices import SLICE_COLUMNS
 from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table
 from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.text.probes import PROBES
@@ -45,6 +48,7 @@ class EvaluationTask:
     labels: Sequence[str]
     positive_label: str
     rows: pl.DataFrame
+    subtitle: str = ""
     class_weights: Sequence[float] | None = None
     temperature: float = 1.0
     train_rows: pl.DataFrame | None = None
@@ -107,12 +111,20 @@ def conduct_evaluation(
     )
     context = ReportContext(
         title=task.title,
+        subtitle=task.subtitle,
         evaluation=evaluation,
         comparison=comparison,
         baselines=baselines,
         baseline_train_rows=None if task.train_rows is None else task.train_rows.height,
         training_log=task.training_log,
-        slice_columns=task.slice_columns,
+        analysis=analysis,
+        mistakes=find_worst_mistakes(
+            evaluation,
+            task.rows,
+            place_columns=list(
+                dict.fromkeys([*task.extra_slice_columns, *task.slice_columns, *SLICE_COLUMNS])
+            ),
+        ),
         provenance=task.provenance,
         notes=task.notes,
     )
@@ -120,6 +132,7 @@ def conduct_evaluation(
         folder,
         evaluation,
         report_html=render_report(context),
+        report_markdown=render_markdown(context),
         comparison=comparison,
         baselines=baselines,
         analysis=analysis.to_json(),
@@ -133,7 +146,8 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
     metrics, analysis = outcome.evaluation.metrics, outcome.analysis
     if outcome.comparison is not None:
         console.table("Before and after training", *comparison_table(outcome.comparison))
-    console.table(f"{metrics['rows']:,} rows", *metric_table(metrics, analysis))
+    is_compared = outcome.comparison is not None
+    console.table(f"{metrics['rows']:,} rows", *metric_table(metrics, analysis, only_bounded=is_compared))
     if outcome.baselines:
         titles = {name: PROBES[name].title for name in outcome.baselines}
         console.table("Against baselines", *baseline_table(metrics, outcome.baselines, titles))

@@ -135,12 +135,13 @@ def write_evaluation(
     evaluation: Evaluation,
     *,
     report_html: str | None = None,
+    report_markdown: str | None = None,
     comparison: Comparison | None = None,
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
     analysis: Mapping[str, Any] | None = None,
     save_predictions: bool = True,
 ) -> None:
-    """Write metrics.json, predictions.parquet, predictions.csv and report.html into the folder given."""
+    """Write metrics.json, predictions (parquet and csv) and the reports (html, md) into the folder given."""
     write_json(
         folder / "metrics.json",
         {
@@ -158,6 +159,8 @@ def write_evaluation(
         write_predictions(folder, evaluation.predictions)
     if report_html is not None:
         (folder / "report.html").write_text(report_html, encoding="utf-8")
+    if report_markdown is not None:
+        (folder / "report.md").write_text(report_markdown, encoding="utf-8")
 
 
 def read_evaluation(folder: Path) -> Evaluation:

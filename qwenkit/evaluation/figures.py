@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qwenkit.evaluation.charts import plot_low_fpr, plot_precision_recall
 from qwenkit.evaluation.evaluate import Evaluation
 from qwenkit.evaluation.page import LabelledPicture, ReportContext, Section, show_name, show_others
 from qwenkit.evaluation.plots import (
@@ -14,6 +15,8 @@ from qwenkit.evaluation.plots import (
     plot_validation_scores,
     read_series,
 )
+from qwenkit.evaluation.predictions import read_logits
+from qwenkit.metrics import log_odds
 
 MAX_CURVES = 6
 
@@ -26,9 +29,14 @@ def describe_ranking(context: ReportContext) -> Section | None:
     return Section(
         anchor="ranking",
         title="How well the scores separate",
-        lead="Thresholds here are chosen on these very rows: they show what the scores can do, not what a "
-        "threshold fixed beforehand will do.",
-        pictures=[_draw_roc(evaluation), _draw_histogram(evaluation)],
+        lead="Curves show what the scores can do with thresholds chosen on these very rows; the second one "
+        "magnifies the low false-positive rates at which a detector is used.",
+        pictures=[
+            _draw_roc(evaluation),
+            *([_draw_low_fpr(context)] if len(evaluation.labels) == 2 else []),
+            _draw_precision_recall(evaluation),
+            _draw_histogram(evaluation),
+        ],
     )
 
 
@@ -87,6 +95,41 @@ def _draw_roc(evaluation: Evaluation) -> LabelledPicture:
     )
 
 
+def _draw_low_fpr(context: ReportContext) -> LabelledPicture:
+    evaluation = context.evaluation
+    points = context.analysis.points if context.analysis else ()
+    achieved = [
+        (one.rates.fpr.value, one.rates.tpr.value) for one in points if one.rates.fpr and one.rates.tpr
+    ]
+    partial = f"partial AUROC up to FPR 5 % is {evaluation.metrics['partial_auroc_fpr_5']:.3f}"
+    marks = " The points are the thresholds fixed on validation." if achieved else ""
+    legend = [show_name(evaluation.positive_label), *(["Thresholds fixed on validation"] if achieved else [])]
+    return LabelledPicture(
+        picture=plot_low_fpr(
+            *_list_curves(evaluation)[0],
+            achieved=achieved,
+            alt=f"ROC curve over the logarithm of the false positive rate; {partial}.{marks}",
+        ),
+        caption=f"The same, magnified at low rates: {partial}; guessing gives 0.5.{marks}",
+        legend=legend,
+    )
+
+
+def _draw_precision_recall(evaluation: Evaluation) -> LabelledPicture:
+    area = f"{evaluation.metrics['average_precision']:.3f}"
+    share = float((evaluation.predictions["label"] == evaluation.positive_label).to_numpy().mean())
+    return LabelledPicture(
+        picture=plot_precision_recall(
+            _list_curves(evaluation),
+            alt=f"Precision over recall. Average precision {area}; guessing gives {share:.3f}.",
+        ),
+        caption=f"Precision and recall, average precision {area} with {share:.0%} positives.",
+        legend=[
+            show_name(label) for label in _list_curve_labels(evaluation.labels, evaluation.positive_label)
+        ],
+    )
+
+
 def _draw_histogram(evaluation: Evaluation) -> LabelledPicture:
     positive, others = show_name(evaluation.positive_label), show_others(evaluation)
     probabilities = evaluation.predictions["probability"].to_numpy()
@@ -104,6 +147,10 @@ def _draw_histogram(evaluation: Evaluation) -> LabelledPicture:
 
 def _list_curves(evaluation: Evaluation) -> list[tuple[np.ndarray, np.ndarray]]:
     predictions = evaluation.predictions
+    if len(evaluation.labels) == 2:
+        positive_id = evaluation.labels.index(evaluation.positive_label)
+        is_positive = (predictions["label"] == evaluation.positive_label).to_numpy()
+        return [(log_odds(read_logits(predictions, evaluation.labels), positive_id), is_positive)]
     return [
         (predictions[f"probability_{label}"].to_numpy(), (predictions["label"] == label).to_numpy())
         for label in _list_curve_labels(evaluation.labels, evaluation.positive_label)

@@ -15,11 +15,13 @@ FEW_MARK = "*"
 """Stands behind a rate that fewer than 30 texts speak for."""
 
 
-def metric_table(metrics: Mapping[str, Any], analysis: Analysis) -> TableText:
-    """Lay the metrics out with their intervals."""
+def metric_table(metrics: Mapping[str, Any], analysis: Analysis, *, only_bounded: bool = False) -> TableText:
+    """Lay the metrics out with their intervals, or only those that have one."""
     rows = []
     for metric in TABLE_METRICS:
         interval = analysis.intervals.get(metric.name)
+        if only_bounded and interval is None:
+            continue
         bounds = "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
         rows.append([metric.title, format_number(metrics[metric.name]), bounds])
     return ["Metric", "Value", "95\u00a0% interval"], rows
@@ -47,11 +49,17 @@ def slice_table(slices: Sequence[SliceResult], decision: str, *, limit: int = SH
     Args:
         decision: Whose rates are shown: fpr=0.01, or argmax.
     """
-    at = "" if decision == ARGMAX else f" at {decision}"
+    target = name_target(decision)
+    at = f", {target}" if target else ""
     worst = sorted(slices, key=lambda one: (one.is_small, -one.error_at(decision)))[:limit]
     return ["Slice", "Rows", f"FPR{at}", f"TPR{at}", "AUROC"], [
         [f"{one.column} = {one.value}", f"{one.rows:,}", *slice_cells(one, decision)] for one in worst
     ]
+
+
+def name_target(decision: str) -> str:
+    """Name a decision's target for people, "target 1 %"; empty where the likeliest class decides."""
+    return "" if decision == ARGMAX else f"target {100 * float(decision.removeprefix('fpr=')):g}\u00a0%"
 
 
 def slice_cells(one: SliceResult, decision: str) -> list[str]:
@@ -64,8 +72,14 @@ def slice_cells(one: SliceResult, decision: str) -> list[str]:
     return [
         format_rate(rates.fpr) + few[one.few_negatives and rates.fpr is not None],
         format_rate(rates.tpr) + few[one.few_positives and rates.tpr is not None],
-        auroc + few[(one.few_positives or one.few_negatives) and one.auroc is not None],
+        auroc + few[one.auroc is not None and _ranks_few(one)],
     ]
+
+
+def _ranks_few(one: SliceResult) -> bool:
+    if one.is_against_all:
+        return one.few_positives if one.positives else one.few_negatives
+    return one.few_positives or one.few_negatives
 
 
 def describe_threshold(one: AchievedPoint) -> str:

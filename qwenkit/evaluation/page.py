@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwenkit.console import safe_text
+from qwenkit.evaluation.analysis import Analysis
 from qwenkit.evaluation.evaluate import Evaluation
+from qwenkit.evaluation.mistakes import WorstMistakes
 from qwenkit.evaluation.plots import Picture
 from qwenkit.evaluation.tables import Comparison
 
@@ -26,7 +28,8 @@ class ReportContext:
     """Rows of the train split that the baselines were fitted on (or on a sample of it)."""
     training_log: Sequence[Mapping[str, Any]] = ()
     """Rows of metrics.jsonl: step, loss, eval_loss, eval_balanced_accuracy ..."""
-    slice_columns: Sequence[str] = ()
+    analysis: Analysis | None = None
+    mistakes: WorstMistakes | None = None
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By group (Model, Data, Settings, Versions): named values, shown as they are."""
     notes: Sequence[str] = ()
@@ -40,6 +43,8 @@ class Cell:
     text: str
     tone: str = ""
     bar: float | None = None
+    span: tuple[float, float, float] | None = None
+    """Low, value and high of an interval, as shares of the bar's length."""
     shade: int | None = None
 
 

@@ -60,11 +60,11 @@ def plot_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]], *, alt: str) -> Pi
     Args:
         curves: (scores, is_positive) of each curve, both of shape (rows,).
     """
-    figure, axes = _new_axes("False positive rate", "True positive rate")
+    figure, axes = new_axes("False positive rate", "True positive rate")
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
     for index, (scores, is_positive) in enumerate(curves):
         fprs, tprs, _ = roc_curve(is_positive, scores)
-        shown = _thin(len(fprs))
+        shown = thin(len(fprs))
         axes.plot(fprs[shown], tprs[shown], color=SERIES[index], linestyle=LINE_STYLES[index], linewidth=1.8)
         if len(curves) == 1:
             for target in (0.05, 0.01):
@@ -72,12 +72,12 @@ def plot_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]], *, alt: str) -> Pi
                 axes.plot([target], [height], marker="o", markersize=4.5, color=SERIES[index])
     axes.set_xlim(-0.01, 1.0)
     axes.set_ylim(0.0, 1.01)
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def plot_score_histogram(probabilities: np.ndarray, is_positive: np.ndarray, *, alt: str) -> Picture:
     """Draw how the positive class's probability spreads over each class, each scaled to its own rows."""
-    figure, axes = _new_axes("Probability of the positive class", "Share of the class's rows")
+    figure, axes = new_axes("Probability of the positive class", "Share of the class's rows")
     edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
     for index, chosen in ((1, ~is_positive), (0, is_positive)):
         shares = np.histogram(probabilities[chosen], bins=edges)[0] / max(chosen.sum(), 1)
@@ -85,25 +85,25 @@ def plot_score_histogram(probabilities: np.ndarray, is_positive: np.ndarray, *, 
         axes.stairs(shares, edges, color=SERIES[index], linewidth=1.6, linestyle=LINE_STYLES[index])
     axes.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.set_xlim(0.0, 1.0)
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def plot_training_loss(log: Sequence[Mapping[str, Any]], *, alt: str) -> Picture:
     """Draw the training loss and the validation loss (with points) over the steps."""
-    figure, axes = _new_axes("Optimizer step", "Loss")
+    figure, axes = new_axes("Optimizer step", "Loss")
     train_steps, train_losses = read_series(log, "loss")
-    shown = _thin(len(train_steps))
+    shown = thin(len(train_steps))
     axes.plot(train_steps[shown], train_losses[shown], color=SERIES[0], linewidth=1.2)
     steps, losses = read_series(log, "eval_loss")
     axes.plot(
         steps, losses, color=SERIES[1], linestyle=LINE_STYLES[1], marker="o", markersize=4, linewidth=1.6
     )
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def plot_validation_scores(log: Sequence[Mapping[str, Any]], names: Sequence[str], *, alt: str) -> Picture:
     """Draw validation metrics over the steps, one line each, in the order of the names."""
-    figure, axes = _new_axes("Optimizer step", "Validation score")
+    figure, axes = new_axes("Optimizer step", "Validation score")
     for index, name in enumerate(names):
         steps, values = read_series(log, name)
         axes.plot(
@@ -115,7 +115,7 @@ def plot_validation_scores(log: Sequence[Mapping[str, Any]], names: Sequence[str
             markersize=4,
             linewidth=1.6,
         )
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def read_series(log: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +127,8 @@ def read_series(log: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray
     return points[:, 0], points[:, 1]
 
 
-def _new_axes(x_title: str, y_title: str) -> tuple[Figure, Axes]:
+def new_axes(x_title: str, y_title: str) -> tuple[Figure, Axes]:
+    """Make an empty figure in the report's style."""
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_title, color=INK, fontsize=FONT_POINTS)
@@ -143,7 +144,8 @@ def _new_axes(x_title: str, y_title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _render(figure: Figure, alt: str) -> Picture:
+def render(figure: Figure, alt: str) -> Picture:
+    """Turn a figure into its light and its dark SVG."""
     buffer = io.StringIO()
     # No date and no tool name: the same numbers give the same bytes, and no address outside the file.
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -167,7 +169,7 @@ def _as_data_uri(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
-def _thin(n_points: int) -> np.ndarray:
+def thin(n_points: int) -> np.ndarray:
     """Pick at most MAX_POINTS indices, evenly, first and last included."""
     return np.unique(np.linspace(0, n_points - 1, min(n_points, MAX_POINTS)).round().astype(int))
 

@@ -87,30 +87,6 @@ def read_logits(predictions: pl.DataFrame, labels: Sequence[str]) -> np.ndarray:
     return predictions.select([f"logit_{name}" for name in labels]).to_numpy()
 
 
-def summarize_slices(
-    predictions: pl.DataFrame, column: str, *, labels: Sequence[str], positive_label: str | None = None
-) -> pl.DataFrame:
-    """Measure each value of a column: rows, accuracy, and the rates of the positive class at the argmax.
-
-    Returns:
-        value, rows, accuracy, tpr (share of positives found), fpr (share of negatives flagged); largest slice
-        first. A rate is null where the slice has no such row.
-    """
-    positive_id = find_positive_id(labels, positive_label)
-    is_positive = pl.col("label_id") == positive_id
-    is_flagged = pl.col("predicted_id") == positive_id
-    return (
-        predictions.group_by(pl.col(column).cast(pl.String).fill_null("(none)").alias("value"))
-        .agg(
-            pl.len().alias("rows"),
-            pl.col("correct").mean().alias("accuracy"),
-            is_flagged.filter(is_positive).mean().alias("tpr"),
-            is_flagged.filter(~is_positive).mean().alias("fpr"),
-        )
-        .sort("rows", "value", descending=[True, False])
-    )
-
-
 def write_predictions(folder: Path, predictions: pl.DataFrame) -> None:
     """Write predictions.parquet (exact) and predictions.csv (for people, safe to open in a spreadsheet)."""
     predictions.write_parquet(folder / "predictions.parquet")

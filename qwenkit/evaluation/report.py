@@ -10,6 +10,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from qwenkit.console import safe_text
+from qwenkit.evaluation.analysis import Analysis
+from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.page import ReportContext, show_name
 from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.evaluation.verdict import write_verdict
@@ -40,22 +42,29 @@ def render_report(context: ReportContext) -> str:
         title=show_name(context.title),
         subtitle=safe_text(context.subtitle, limit=LINE_LIMIT),
         verdict=write_verdict(context),
-        tiles=list_tiles(context.evaluation.metrics),
+        tiles=list_tiles(context.evaluation.metrics, context.analysis),
         notes=[safe_text(note, limit=NOTE_LIMIT) for note in context.notes],
         sections=[section for describe in SECTIONS if (section := describe(context)) is not None],
     )
 
 
-def list_tiles(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Pick the few numbers for the top of the page: title, value, and what it means."""
+def list_tiles(metrics: Mapping[str, Any], analysis: Analysis | None = None) -> list[tuple[str, str, str]]:
+    """Pick the few numbers for the top of the page: title, value, and its interval or what it means."""
     titles = {
         "auroc": ("AUROC", "0.5 is guessing, 1 is perfect"),
         "balanced_accuracy": ("Balanced accuracy", "mean recall of the classes"),
         "tpr_at_fpr_5": ("TPR at FPR 5 %", "found when 5 in 100 may be wrongly flagged"),
         "tpr_at_fpr_1": ("TPR at FPR 1 %", "found when 1 in 100 may be wrongly flagged"),
     }
+    intervals = {} if analysis is None else analysis.intervals
     return [
-        (title, f"{metrics[name]:.3f}", meaning)
+        (title, f"{metrics[name]:.3f}", _describe_interval(intervals.get(name), meaning))
         for name, (title, meaning) in titles.items()
         if metrics[name] is not None
     ]
+
+
+def _describe_interval(interval: Interval | None, meaning: str) -> str:
+    if interval is None:
+        return meaning
+    return f"{interval.low:.3f} to {interval.high:.3f} (95 %); {meaning}"

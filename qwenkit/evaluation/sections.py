@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 from qwenkit.console import safe_text
 from qwenkit.evaluation.baselines import MAX_TRAIN_ROWS
-from qwenkit.evaluation.evaluate import Evaluation
+from qwenkit.evaluation.detail_sections import (
+    describe_calibration,
+    describe_metrics,
+    describe_mistakes,
+    describe_points,
+    describe_slices,
+    shade_count,
+)
 from qwenkit.evaluation.figures import describe_ranking, describe_training
 from qwenkit.evaluation.page import (
     Cell,
@@ -15,17 +22,11 @@ from qwenkit.evaluation.page import (
     Section,
     Table,
     show_name,
-    show_others,
 )
-from qwenkit.evaluation.predictions import summarize_slices
-from qwenkit.evaluation.tables import baseline_table, comparison_table, format_number, format_percent
+from qwenkit.evaluation.tables import baseline_table, comparison_table, format_number
 from qwenkit.text.probes import PROBES
 
 VALUE_LIMIT = 300
-MAX_SLICES = 25
-# Fewer rows than this say little about a slice.
-FEW_ROWS = 30
-SHADES = 8
 LONG_TABLE_ROWS = 12
 
 
@@ -77,7 +78,7 @@ def describe_decisions(context: ReportContext) -> Section | None:
     names = [show_name(label) for label in evaluation.labels]
     confusion = evaluation.metrics["confusion_matrix"]
     matrix_rows = [
-        [Cell(text=name)] + [_shaded_count(count, sum(counts)) for count in counts]
+        [Cell(text=name)] + [shade_count(count, sum(counts)) for count in counts]
         for name, counts in zip(names, confusion, strict=True)
     ]
     class_rows = [
@@ -101,23 +102,6 @@ def describe_decisions(context: ReportContext) -> Section | None:
             ),
         ],
         text_block=evaluation.metrics["classification_report"],
-    )
-
-
-def describe_slices(context: ReportContext) -> Section | None:
-    """How evenly the model works over domains and whatever other columns were named."""
-    evaluation = context.evaluation
-    columns = [name for name in context.slice_columns if name in evaluation.predictions.columns]
-    if not columns:
-        return None
-    positive = show_name(evaluation.positive_label)
-    return Section(
-        anchor="slices",
-        title="Where it works and where it doesn't",
-        lead=f"“Found” is the share of {positive} rows recognised; “wrongly flagged” is the share of "
-        f"{show_others(evaluation)} rows called {positive}. Slices under {FEW_ROWS} rows are faint: they say "
-        "little.",
-        tables=[_slice_table(evaluation, column) for column in columns],
     )
 
 
@@ -147,12 +131,16 @@ def describe_provenance(context: ReportContext) -> Section | None:
 
 
 SECTIONS: tuple[Callable[[ReportContext], Section | None], ...] = (
-    describe_before_after,
     describe_baselines,
+    describe_points,
     describe_ranking,
-    describe_decisions,
     describe_slices,
+    describe_calibration,
+    describe_decisions,
+    describe_mistakes,
+    describe_before_after,
     describe_training,
+    describe_metrics,
     describe_provenance,
 )
 
@@ -164,35 +152,3 @@ def _describe_train_rows(context: ReportContext) -> str:
     if n_rows > MAX_TRAIN_ROWS:
         return f"{MAX_TRAIN_ROWS:,} rows drawn from the {n_rows:,} of the train split"
     return f"the {n_rows:,} rows of the train split"
-
-
-def _shaded_count(count: int, row_total: int) -> Cell:
-    share = count / row_total if row_total else 0.0
-    return Cell(text=f"{count:,} ({format_percent(share)})", shade=round(share * SHADES))
-
-
-def _slice_table(evaluation: Evaluation, column: str) -> Table:
-    slices = summarize_slices(
-        evaluation.predictions, column, labels=evaluation.labels, positive_label=evaluation.positive_label
-    )
-    rows = [
-        [
-            Cell(text=show_name(row["value"]), tone="faint" if row["rows"] < FEW_ROWS else ""),
-            Cell(text=f"{row['rows']:,}"),
-            Cell(text=format_percent(row["accuracy"]), bar=row["accuracy"]),
-            Cell(text=format_percent(row["tpr"])),
-            Cell(text=format_percent(row["fpr"])),
-        ]
-        for row in slices.head(MAX_SLICES).iter_rows(named=True)
-    ]
-    left_out = slices.height - len(rows)
-    more = (
-        f" (the {MAX_SLICES} largest; {left_out:,} smaller ones are in predictions.parquet)"
-        if left_out
-        else ""
-    )
-    return Table(
-        caption=f"By {show_name(column)}{more}",
-        columns=[show_name(column), "Rows", "Accuracy", "Found", "Wrongly flagged"],
-        rows=rows,
-    )

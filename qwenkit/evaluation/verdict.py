@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.evaluate import Evaluation
+from qwenkit.evaluation.interval_tables import format_rate
 from qwenkit.evaluation.page import ReportContext, show_name, show_others
 from qwenkit.evaluation.tables import format_percent, ranking_score
 from qwenkit.text.probes import PROBES
@@ -27,12 +29,13 @@ class Verdict:
 
 def write_verdict(context: ReportContext) -> Verdict:
     """Say how good the model is, whether a simple baseline does better, and what a false accusation costs."""
-    tone, against_baselines = _judge_against_baselines(context.evaluation.metrics, context.baselines)
+    leads = {} if context.analysis is None else context.analysis.baseline_leads
+    tone, against_baselines = _judge_against_baselines(context.evaluation.metrics, context.baselines, leads)
     return Verdict(
         tone=tone,
         result=_describe_result(context.evaluation),
         against_baselines=against_baselines,
-        at_low_fpr=_describe_low_fpr(context.evaluation),
+        at_low_fpr=_describe_frozen(context) or _describe_low_fpr(context.evaluation),
     )
 
 
@@ -60,24 +63,56 @@ def _describe_result(evaluation: Evaluation) -> str:
 
 
 def _judge_against_baselines(
-    metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, Any]],
+    leads: Mapping[str, Mapping[str, Interval]],
 ) -> tuple[str, str]:
+    """Say who wins; where the lead has an interval, only one that excludes 0 is a win."""
     if not baselines:
         return "plain", ""
     best = max(baselines, key=lambda name: ranking_score(baselines[name]))
     lead = ranking_score(metrics) - ranking_score(baselines[best])
     measure = "balanced accuracy" if metrics["auroc"] is None else "AUROC"
+    interval = leads.get(best, {}).get("balanced_accuracy" if metrics["auroc"] is None else "auroc")
+    low, high = (lead, lead) if interval is None else (interval.low, interval.high)
+    margin = LEVEL_MARGIN if interval is None else 0.0
+    bounds = "" if interval is None else f" (95 % interval {low:+.3f} to {high:+.3f})"
     named = f"{PROBES[best].title} ({measure} {ranking_score(baselines[best]):.3f})"
-    if lead > LEVEL_MARGIN:
-        return "good", f"It beats the best simple baseline, {named}, by {lead:.3f}."
-    if lead < -LEVEL_MARGIN:
+    if low > margin:
+        return "good", f"It beats the best simple baseline, {named}, by {lead:.3f}{bounds}."
+    if high < -margin:
         return (
             "bad",
-            f"A simple baseline beats it by {-lead:.3f}: {named}, which uses no language model at all.",
+            f"A simple baseline beats it by {-lead:.3f}{bounds}: {named}, which uses no language model at "
+            "all.",
+        )
+    if interval is not None:
+        return (
+            "level",
+            f"It does not beat the best simple baseline, {named}, by more than chance allows: the difference "
+            f"is {lead:+.3f}{bounds}.",
         )
     return (
         "level",
         f"It is level with the best simple baseline, {named}, which uses no language model at all.",
+    )
+
+
+def _describe_frozen(context: ReportContext) -> str:
+    """Say what the threshold does that was fixed beforehand; an empty string where there is none."""
+    analysis = context.analysis
+    point = (
+        next((one for one in analysis.points if one.point.name == analysis.main_decision), None)
+        if analysis
+        else None
+    )
+    if point is None or point.rates.fpr is None or point.rates.tpr is None:
+        return ""
+    positive, negative = show_name(context.evaluation.positive_label), show_others(context.evaluation)
+    return (
+        f"At the threshold fixed on validation for a false-positive rate of "
+        f"{format_percent(point.point.target_fpr)}, it wrongly flags {format_rate(point.rates.fpr)} of the "
+        f"{negative} rows and finds {format_rate(point.rates.tpr)} of the {positive} rows."
     )
 
 

@@ -92,6 +92,8 @@ def publish_evaluation(
         scored = _score_rows(rows, model, tokenizer, bundle=bundle, config=config, console=console)
     task = EvaluationTask(
         title=title,
+        subtitle=f"{len(scored[0]):,} rows of {rows.title}; {bundle.base_model.name}, held as "
+        f"{bundle.quantization.method}, at most {bundle.max_length} tokens",
         labels=bundle.labels,
         positive_label=bundle.positive_label,
         class_weights=class_weights,

@@ -1,10 +1,19 @@
 """Small prepared splits and evaluations made of numbers; no model is needed to test how one is evaluated."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 
-from qwenkit.evaluation.evaluate import evaluate_split
+from qwenkit.evaluation.analysis import analyse
+from qwenkit.evaluation.evaluate import compare_before_after, evaluate_split
+from qwenkit.evaluation.mistakes import find_worst_mistakes
+from qwenkit.evaluation.operating_points import calibrate
+from qwenkit.evaluation.report import ReportContext
+from qwenkit.text.probes import PROBES
+
+collect_ignore = [] if shutil.which("chromium") else ["test_report_in_browser.py"]
 
 LABELS = ["AI_Generated", "Human_Written"]
 
@@ -49,3 +58,45 @@ def make_evaluation(make_prepared, make_logits):
         )
 
     return make
+
+
+@pytest.fixture
+def analyse_fully(make_prepared, make_logits):
+    """Analyse an evaluation with thresholds, slices and baselines, as conduct_evaluation does."""
+
+    def analyse_it(evaluation, **options):
+        is_two_classes = len(evaluation.labels) == 2
+        validation = make_prepared(400, labels=list(evaluation.labels))
+        found = calibrate(
+            make_logits(validation, skill=2.0, seed=9, n_classes=len(evaluation.labels)),
+            validation["label_id"].to_numpy(),
+            labels=evaluation.labels,
+        )
+        points = list(found.points.values()) if is_two_classes else []
+        return analyse(evaluation, points=points, domain_columns=["domain_name"], draws=60, **options)
+
+    return analyse_it
+
+
+@pytest.fixture
+def full_context(make_evaluation, make_prepared, analyse_fully):
+    after = make_evaluation(120, skill=2.0)
+    worse = {"auroc": 0.61, "balanced_accuracy": 0.6}
+    log = [{"step": step, "loss": 0.7 - step / 100, "grad_norm": 1.0} for step in range(1, 30)]
+    log += [
+        {"step": step, "eval_loss": 0.6, "eval_balanced_accuracy": 0.7, "eval_auroc": 0.8}
+        for step in (10, 20)
+    ]
+    return ReportContext(
+        title="qwen3-tiny-demo",
+        subtitle="after training, test split",
+        evaluation=after,
+        comparison=compare_before_after(make_evaluation(40, skill=0.0, seed=3), after),
+        baselines=dict.fromkeys(PROBES, after.metrics | worse),
+        baseline_train_rows=50_000,
+        training_log=log,
+        analysis=analyse_fully(after),
+        mistakes=find_worst_mistakes(after, make_prepared(120), place_columns=["domain_name"]),
+        provenance={"Fingerprints": {"train": "sha256:abc"}, "Settings": {f"a.b{n}": n for n in range(40)}},
+        notes=["What this cannot prove."],
+    )

@@ -15,7 +15,6 @@ from qwenkit.evaluation.predictions import (
     defuse_cell,
     find_slice_columns,
     read_logits,
-    summarize_slices,
     write_predictions,
 )
 from qwenkit.metrics import softmax
@@ -169,27 +168,3 @@ def test_an_endless_line_fits_a_spreadsheets_cell(make_prepared, make_logits, wr
     rows = written(build(prepared, make_logits(prepared), keep_text=True))
     assert len(rows[0]["text"]) == CSV_CELL_LIMIT
     assert rows[1]["text"] == '\\u001b[2J\\u202e,"\\u000a'
-
-
-def test_slices_equal_a_naive_count(make_evaluation):
-    evaluation = make_evaluation(90, domain_name=["news", "books", None] * 30)
-    found = summarize_slices(evaluation.predictions, "domain_name", labels=LABELS)
-    rows = evaluation.predictions.to_dicts()
-    assert set(found["value"]) == {"news", "books", "(none)"}
-    for line in found.iter_rows(named=True):
-        mine = [row for row in rows if (row["domain_name"] or "(none)") == line["value"]]
-        positive = [row for row in mine if row["label_id"] == 0]
-        negative = [row for row in mine if row["label_id"] == 1]
-        assert line["rows"] == len(mine)
-        assert line["accuracy"] == pytest.approx(sum(row["correct"] for row in mine) / len(mine))
-        assert line["tpr"] == pytest.approx(sum(row["predicted_id"] == 0 for row in positive) / len(positive))
-        assert line["fpr"] == pytest.approx(sum(row["predicted_id"] == 0 for row in negative) / len(negative))
-
-
-def test_a_rate_without_rows_is_null_and_the_largest_slice_comes_first(make_evaluation):
-    model = ["gpt" if row % 2 == 0 else "human" for row in range(10)] + ["llama"]
-    evaluation = make_evaluation(11, model=model)
-    found = summarize_slices(evaluation.predictions, "model", labels=LABELS)
-    assert found["value"].to_list() == ["gpt", "human", "llama"]
-    assert found.filter(value="human")["tpr"].to_list() == [None]
-    assert found.filter(value="gpt")["fpr"].to_list() == [None]

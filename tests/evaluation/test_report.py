@@ -3,18 +3,22 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import polars as pl
 import pytest
 
+from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.evaluate import compare_before_after
+from qwenkit.evaluation.markdown import render_markdown
+from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.plots import DARK_COLOURS, SERIES
 from qwenkit.evaluation.report import ReportContext, list_tiles, render_report
-from qwenkit.evaluation.sections import MAX_SLICES, SECTIONS
+from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.evaluation.verdict import write_verdict
-from qwenkit.text.probes import PROBES
 
 VOID_TAGS = {"meta", "img", "source", "br", "link", "input", "hr"}
 HOSTILE = [
@@ -70,39 +74,20 @@ def decode(uri):
     return base64.b64decode(uri.removeprefix(prefix)).decode()
 
 
-@pytest.fixture
-def full_context(make_evaluation):
-    after = make_evaluation(120, skill=2.0)
-    worse = {"auroc": 0.61, "balanced_accuracy": 0.6}
-    log = [{"step": step, "loss": 0.7 - step / 100, "grad_norm": 1.0} for step in range(1, 30)]
-    log += [
-        {"step": step, "eval_loss": 0.6, "eval_balanced_accuracy": 0.7, "eval_auroc": 0.8}
-        for step in (10, 20)
-    ]
-    return ReportContext(
-        title="qwen3-tiny-demo",
-        subtitle="after training, test split",
-        evaluation=after,
-        comparison=compare_before_after(make_evaluation(40, skill=0.0, seed=3), after),
-        baselines=dict.fromkeys(PROBES, after.metrics | worse),
-        baseline_train_rows=50_000,
-        training_log=log,
-        slice_columns=["domain_name", "not a column"],
-        provenance={"Fingerprints": {"train": "sha256:abc"}, "Settings": {f"a.b{n}": n for n in range(40)}},
-        notes=["What this cannot prove."],
-    )
-
-
 def test_a_full_report_has_every_section_once(full_context):
     page = Page(render_report(full_context))
     anchors = [attributes["id"] for attributes in page.find("section") if "id" in attributes]
     assert anchors == [
-        "before-and-after",
         "baselines",
+        "thresholds",
         "ranking",
-        "decisions",
         "slices",
+        "calibration",
+        "decisions",
+        "mistakes",
+        "before-and-after",
         "training",
+        "metrics",
         "provenance",
     ]
     assert len(anchors) == len(SECTIONS)
@@ -126,13 +111,13 @@ def test_a_report_of_nothing_but_an_evaluation_is_whole(make_evaluation):
     assert [attributes.get("id") for attributes in page.find("section")] == [None, "ranking", "decisions"]
 
 
-def test_a_report_on_one_class_and_one_on_four_are_whole(make_evaluation):
+def test_a_report_on_one_class_and_one_on_four_are_whole(make_evaluation, analyse_fully):
     one = make_evaluation(1)
     page = Page(render_report(ReportContext(title="x", evaluation=one)))
     assert not page.find("img")
     assert "Not every class has rows here" in " ".join(page.text)
     four = make_evaluation(80, labels=["a", "b", "c", "d"], skill=3.0)
-    page = Page(render_report(ReportContext(title="x", evaluation=four, slice_columns=["domain_name"])))
+    page = Page(render_report(ReportContext(title="x", evaluation=four, analysis=analyse_fully(four))))
     assert "picks the right one of 4 classes" in " ".join(page.text)
     assert {"a", "b", "c", "d"} <= set(page.text)
 
@@ -155,7 +140,7 @@ def test_nothing_is_loaded_and_nothing_can_run(full_context):
 
 def test_every_figure_has_an_alt_text_and_a_dark_twin_without_addresses(full_context):
     page = Page(render_report(full_context))
-    assert len(page.find("img")) == len(page.find("source")) == 4
+    assert len(page.find("img")) == len(page.find("source")) == 8
     for image, dark in zip(page.find("img"), page.find("source"), strict=True):
         assert len(image["alt"]) > 20
         assert int(image["width"]) > int(image["height"]) > 100
@@ -184,12 +169,14 @@ def test_the_same_numbers_give_the_same_bytes(full_context):
 
 
 @pytest.fixture
-def report_full_of(make_evaluation):
+def report_full_of(make_evaluation, make_prepared, analyse_fully):
     """Render a report in which a text stands wherever one can come from outside."""
 
     def render(text):
         labels = [f"{text}1", f"{text}2"]
-        evaluation = make_evaluation(30, labels=labels, **{f"{text}column": [text[:100]] * 30})
+        evaluation = make_evaluation(
+            30, labels=labels, **{f"{text}column": [text[:100] + str(row % 2) for row in range(30)]}
+        )
         context = ReportContext(
             title=text or "x",
             subtitle=text or "x",
@@ -197,7 +184,12 @@ def report_full_of(make_evaluation):
             comparison=compare_before_after(evaluation, evaluation),
             baselines={"words": evaluation.metrics},
             training_log=[{"step": text, "loss": text}, {"step": 1, "loss": 0.5, text: text}, {"step": 2}],
-            slice_columns=[f"{text}column", "domain_name"],
+            analysis=analyse_fully(evaluation, slice_columns=[f"{text}column"]),
+            mistakes=find_worst_mistakes(
+                evaluation,
+                make_prepared(30, labels=labels, text=[text] * 30),
+                place_columns=[f"{text}column"],
+            ),
             provenance={text: {text: text}, "Settings": {"nested": {"a": [text]}}},
             notes=[text],
         )
@@ -213,9 +205,11 @@ def test_hostile_text_stays_text_wherever_it_comes_from(hostile, report_full_of)
     def structure(page):
         return [(tag, sorted(attributes)) for tag, attributes in page.tags]
 
-    assert structure(Page(html)) == structure(Page(report_full_of("harmless")))
+    harmless = report_full_of("harmless")
+    assert structure(Page(html)) == structure(Page(harmless))
     assert not set(html) & {"\x00", "\x1b", "\r", "\t", "\u202e", "\u202c"}
-    assert len(html) < 200_000
+    # Forty mistakes of 600 characters each, and names cut to 60; not a line of a megabyte.
+    assert len(html) < len(harmless) + 100_000
 
 
 def test_names_in_right_to_left_scripts_do_not_turn_the_sentence_around(make_evaluation):
@@ -237,15 +231,6 @@ def test_values_that_are_not_finite_are_left_out_of_the_training_curve(make_eval
     log.append({"step": 4, "loss": 0.25})
     html = render_report(ReportContext(title="x", evaluation=make_evaluation(), training_log=log))
     assert "Training loss from 0.250 to 0.250 over 4 steps." in html
-
-
-def test_many_slices_are_cut_and_said_to_be(make_evaluation):
-    sources = [f"source {row % 40}" for row in range(200)]
-    html = render_report(
-        ReportContext(title="x", evaluation=make_evaluation(200, source=sources), slice_columns=["source"])
-    )
-    assert f"the {MAX_SLICES} largest; 15 smaller ones are in predictions.parquet" in html
-    assert html.count("<bdi>source ") == MAX_SLICES
 
 
 @pytest.mark.parametrize(
@@ -288,3 +273,80 @@ def test_a_report_on_many_rows_stays_small(make_evaluation):
     log = [{"step": step, "loss": float(np.exp(-step))} for step in range(20_000)]
     html = render_report(ReportContext(title="x", evaluation=evaluation, training_log=log))
     assert len(html) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "tone", "said"),
+    [
+        (0.01, 0.19, "good", "It beats the best simple baseline"),
+        (
+            -0.01,
+            0.21,
+            "level",
+            "It does not beat the best simple baseline, Word TF-IDF (AUROC 0.700), by more",
+        ),
+        (-0.3, -0.1, "bad", "A simple baseline beats it"),
+    ],
+)
+def test_only_a_lead_larger_than_chance_beats_a_baseline(
+    low, high, tone, said, make_evaluation, analyse_fully
+):
+    evaluation = make_evaluation()
+    evaluation.metrics["auroc"] = 0.8
+    lead = Interval(value=0.1, low=low, high=high)
+    analysis = replace(analyse_fully(evaluation), baseline_leads={"words": {"auroc": lead}})
+    baselines = {"words": evaluation.metrics | {"auroc": 0.7}}
+    verdict = write_verdict(
+        ReportContext(title="x", evaluation=evaluation, baselines=baselines, analysis=analysis)
+    )
+    assert verdict.tone == tone
+    assert verdict.against_baselines.startswith(said)
+    assert f"(95 % interval {low:+.3f} to {high:+.3f})" in verdict.against_baselines
+
+
+def test_the_verdict_tells_what_the_frozen_threshold_did(full_context):
+    said = write_verdict(full_context).at_low_fpr
+    (point,) = [one for one in full_context.analysis.points if one.point.name == "fpr=0.05"]
+    assert said.startswith("At the threshold fixed on validation for a false-positive rate of 5.0")
+    assert f"{100 * point.rates.fpr.value:.1f}" in said and f"{100 * point.rates.tpr.value:.1f}" in said
+
+
+def test_mistakes_are_the_surest_ones_of_each_kind(make_evaluation, make_prepared):
+    evaluation = make_evaluation(400, skill=1.0)
+    found = find_worst_mistakes(evaluation, make_prepared(400), place_columns=["domain_name"], limit=5)
+    predictions = evaluation.predictions
+    for kind, label in ((found.false_positives, "Human_Written"), (found.false_negatives, "AI_Generated")):
+        assert len(kind) == 5
+        wrong = predictions.filter((predictions["label"] == label) & ~predictions["correct"])
+        given = wrong.select(
+            pl.max_horizontal("probability_AI_Generated", "probability_Human_Written")
+        ).to_series()
+        assert [one.probability for one in kind] == sorted(given, reverse=True)[:5]
+        assert all(one.text == f"text {one.row_id - 1_000}" for one in kind)
+        assert all(one.place in ("news", "books", "wiki") for one in kind)
+
+
+def test_a_model_without_mistakes_has_no_section_of_them(make_evaluation, make_prepared):
+    perfect = make_evaluation(40, skill=50.0)
+    found = find_worst_mistakes(perfect, make_prepared(40))
+    html = render_report(ReportContext(title="x", evaluation=perfect, mistakes=found))
+    assert 'id="mistakes"' not in html
+
+
+def test_report_md_has_the_verdict_and_the_tables(full_context):
+    text = render_markdown(full_context)
+    for part in ("# qwen3-tiny-demo", "## Against simple baselines", "## At thresholds fixed beforehand"):
+        assert part in text
+    assert "## Worst slices" in text and "domain\\_name = news" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_stays_text_in_report_md(hostile, make_evaluation):
+    evaluation = make_evaluation(30, labels=[f"{hostile}1", f"{hostile}2"])
+    text = render_markdown(ReportContext(title=hostile or "x", evaluation=evaluation, notes=[hostile]))
+    assert not re.search(r"(?<!\\)[<>]", text.replace("&lt;", ""))
+    assert not set(text) & {"\x00", "\x1b", "\r", "\t", "\u202e"}
+    assert len(text) < 20_000
