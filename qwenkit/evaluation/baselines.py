@@ -1,16 +1,24 @@
 """The shallow classifiers that a language model has to beat, fitted on the same train split."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qwenkit.errors import DataError
+from qwenkit.artifacts import fingerprint, package_versions, publish, read_manifest, verify
+from qwenkit.console import Console
+from qwenkit.errors import ArtifactError, BusyError, DataError
 from qwenkit.metrics import compute_metrics
 from qwenkit.text.probes import PROBES
 
 # More rows hardly move these baselines, and on a big split they would take longer than the model itself.
 MAX_TRAIN_ROWS = 20_000
+CACHE_STAGE = "baselines"
+CACHE_REVISION = 1
+"""Counted up when a probe scores otherwise."""
 
 
 def fit_baselines(
@@ -46,6 +54,75 @@ def fit_baselines(
         name: probe.score(sampled_texts, sampled_label_ids, test_texts, len(labels))
         for name, probe in PROBES.items()
     }
+
+
+def recall_baselines(
+    cache: Path,
+    train_texts: Sequence[str],
+    train_label_ids: np.ndarray,
+    test_texts: Sequence[str],
+    *,
+    labels: Sequence[str],
+    console: Console,
+    seed: int = 42,
+    max_rows: int = MAX_TRAIN_ROWS,
+) -> dict[str, np.ndarray]:
+    """Take the baselines' scores of these very texts from the cache, or fit them and keep them there.
+
+    Args:
+        cache: Folder of the data set for this; each set of texts has a folder in it, named by fingerprint.
+    """
+    rows = sample_rows(len(train_texts), size=max_rows, seed=seed)
+    train_texts, train_label_ids = [train_texts[row] for row in rows], np.asarray(train_label_ids)[rows]
+    identity = {
+        "train": hash_texts(train_texts),
+        "train_label_ids": hashlib.sha256(train_label_ids.astype(np.int64).tobytes()).hexdigest(),
+        "test": hash_texts(test_texts),
+        "labels": len(labels),
+        "probes": list(PROBES),
+        "scikit-learn": package_versions()["scikit-learn"],
+    }
+    facts: dict[str, Any] = {"settings": {}, "inputs": {}, "identity": identity}
+    key = fingerprint(stage=CACHE_STAGE, revision=CACHE_REVISION, **facts)
+    folder = cache / key.removeprefix("sha256:")[:16]
+    kept = _read_scores(folder, key)
+    if kept is not None:
+        console.info("baselines: taken from an earlier evaluation on the same texts")
+        return kept
+    scores = fit_baselines(
+        train_texts, train_label_ids, test_texts, labels=labels, seed=seed, max_rows=max_rows
+    )
+    # Another evaluation may be writing the same at this moment: its copy is as good.
+    with (
+        suppress(BusyError),
+        publish(folder, stage=CACHE_STAGE, fingerprint=key, replace=True, **facts) as staging,
+    ):
+        for name, logits in scores.items():
+            np.save(staging.folder / f"{name}.npy", logits, allow_pickle=False)
+        staging.counts["rows"] = len(test_texts)
+    return scores
+
+
+def hash_texts(texts: Sequence[str]) -> str:
+    """Identify a list of texts by its content and order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode("utf-8", errors="surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def _read_scores(folder: Path, key: str) -> dict[str, np.ndarray] | None:
+    """Read cached scores; None where there are none, or they are damaged."""
+    try:
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.fingerprint != key:
+            return None
+        verify(folder, deep=True)
+    except ArtifactError:
+        return None
+    return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in PROBES}
 
 
 def measure_baselines(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import polars as pl
 
 from qwenkit.console import Console
 from qwenkit.evaluation.analysis import Analysis, analyse
-from qwenkit.evaluation.baselines import fit_baselines, measure_baselines
+from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, recall_baselines
 from qwenkit.evaluation.evaluate import (
     Evaluation,
     compare_before_after,
@@ -42,6 +43,7 @@ class EvaluationTask:
         points: Chosen on validation, applied here as they are.
         slice_columns: Known from the data; the extra ones were named by the user and must be there.
         draws: Of the bootstrap.
+        baseline_cache: Where the baselines' scores are kept for the next evaluation on the same texts.
     """
 
     title: str
@@ -60,6 +62,8 @@ class EvaluationTask:
     points: Sequence[OperatingPoint] = ()
     extra_slice_columns: Sequence[str] = ()
     draws: int = 1_000
+    baseline_cache: Path | None = None
+    console: Console = field(default_factory=partial(Console, quiet=True))
     save_predictions: bool = True
 
 
@@ -163,9 +167,7 @@ def _score_baselines(
     tested = evaluation.predictions.select("row_id").join(
         task.rows, on="row_id", how="left", maintain_order="left"
     )
-    return fit_baselines(
-        train_rows["text"].to_list(),
-        train_rows["label_id"].to_numpy(),
-        tested["text"].to_list(),
-        labels=task.labels,
-    )
+    texts = (train_rows["text"].to_list(), train_rows["label_id"].to_numpy(), tested["text"].to_list())
+    if task.baseline_cache is None:
+        return fit_baselines(*texts, labels=task.labels)
+    return recall_baselines(task.baseline_cache, *texts, labels=task.labels, console=task.console)

@@ -92,9 +92,9 @@ def describe_slices(context: ReportContext) -> Section | None:
     return Section(
         anchor="slices",
         title="Where it works and where it doesn't",
-        lead=f"The worst come first, {at}; bars are 95 % intervals, those of AUROC from 0.5 to 1. An asterisk: "
-        f"fewer than {FEW_ROWS} independent rows, which say little. Where a slice has one class only, its "
-        "AUROC is against all rows of the other.",
+        lead=f"The worst come first, {at}; bars are 95 % intervals, those of AUROC from 0.5 to 1. "
+        f"An asterisk: fewer than {FEW_ROWS} independent rows, which say little. Where a slice has one class "
+        "only, its AUROC is against all rows of the other.",
         tables=[
             _slice_table([one for one in analysis.slices if one.column == column], column, decision)
             for column in columns

@@ -23,6 +23,7 @@ class LabelledSet:
         frame: polars, columns row_id, text, label, label_id and the source's others.
         tokenized: row_id and input_ids, where they are at hand; None has them made.
         train: The train split beside it, for baselines; None where there is none.
+        baselines: Folder that keeps the baselines' scores for all runs on this data set.
         inputs, identity: Say which rows these are, for the fingerprint.
         slice_columns: To report by.
         is_demo: The rows are those of the demo.
@@ -33,6 +34,7 @@ class LabelledSet:
     name: str | None = None
     tokenized: Any = None
     train: Any = None
+    baselines: Path | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     slice_columns: Sequence[str] = ()
@@ -191,6 +193,7 @@ def _read_split(
         name=name,
         frame=complete_classes(prepared.splits, split),
         train=prepared.splits["train"],
+        baselines=folder.parent / "baselines",
         inputs={PREPARE.name: manifest.fingerprint},
         identity={"split": split},
         slice_columns=[prepared.domain_column] if prepared.domain_column else [],

@@ -108,6 +108,8 @@ def publish_evaluation(
         points=points,
         extra_slice_columns=settings.slice_columns,
         draws=settings.bootstrap_draws,
+        baseline_cache=rows.baselines,
+        console=console,
         save_predictions=settings.save_predictions,
     )
     logits, row_ids = scored

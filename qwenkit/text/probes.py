@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from qwenkit.text.stylometry import measure_style
 
 CHARACTER_SIZES = (2, 3, 4, 5)
 HASH_BITS = 18
@@ -73,6 +76,20 @@ def score_characters(
     return _score_tfidf(count_character_ngrams, train_texts, train_label_ids, test_texts, n_classes)
 
 
+def score_style(
+    train_texts: Sequence[str], train_label_ids: np.ndarray, test_texts: Sequence[str], n_classes: int
+) -> np.ndarray:
+    """Judge by how a text is written (marks, function words, lengths) with gradient-boosted trees."""
+    if len(np.unique(train_label_ids)) < 2:
+        return score_majority(train_texts, train_label_ids, test_texts, n_classes)
+    classifier = HistGradientBoostingClassifier(
+        max_iter=150, learning_rate=0.1, max_leaf_nodes=15, early_stopping=False, random_state=0
+    )
+    classifier.fit(measure_style(train_texts), train_label_ids)
+    scores = classifier.decision_function(measure_style(test_texts))
+    return _spread_over_classes(scores, classifier.classes_, n_classes)
+
+
 PROBES: dict[str, Probe] = {
     "majority": Probe(title="Majority class", looks_at="nothing", score=score_majority),
     "length": Probe(title="Length only", looks_at="the number of characters and words", score=score_length),
@@ -81,6 +98,11 @@ PROBES: dict[str, Probe] = {
         title="Characters 2–5 TF-IDF",
         looks_at="which runs of 2 to 5 characters occur, white space included",
         score=score_characters,
+    ),
+    "style": Probe(
+        title="Stylometry, boosted trees",
+        looks_at="marks, function words and the lengths of words and sentences",
+        score=score_style,
     ),
 }
 

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
+from qwenkit.artifacts import verify
+from qwenkit.console import Console
 from qwenkit.errors import DataError
-from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, sample_rows
+from qwenkit.evaluation.baselines import (
+    fit_baselines,
+    measure_baselines,
+    recall_baselines,
+    sample_rows,
+)
 from qwenkit.text.probes import PROBES
 
 LABELS = ["AI_Generated", "Human_Written"]
@@ -57,3 +64,34 @@ def test_sampled_rows_are_sorted_unique_and_repeatable():
     assert not np.array_equal(rows, sample_rows(5_000, size=1_000, seed=43))
     assert sample_rows(7, size=1_000, seed=42).tolist() == list(range(7))
     assert sample_rows(7, size=7, seed=42).tolist() == list(range(7))
+
+
+def test_baselines_of_the_same_texts_are_fitted_once(tmp_path):
+    train, test = make_split(60, seed=1), make_split(30, seed=2)
+
+    def recall(train=train, test=test):
+        return recall_baselines(tmp_path, *train, test[0], labels=LABELS, console=Console(quiet=True))
+
+    first = recall()
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())  # a lock lies beside it
+    # What is read back is the file, not a second fit: another number in it comes out.
+    verify(folder, deep=True)
+    kept = np.load(folder / "words.npy")
+    assert {name: logits.tolist() for name, logits in recall().items()} == {
+        name: logits.tolist() for name, logits in first.items()
+    }
+    assert kept.tolist() == first["words"].tolist()
+    np.save(folder / "words.npy", kept + 1)
+    # Damaged: fitted and written again.
+    assert recall()["words"].tolist() == first["words"].tolist()
+    verify(folder, deep=True)
+    recall(test=make_split(30, seed=3))
+    recall(train=(train[0], 1 - train[1]))
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) == 3
+
+
+def test_a_second_evaluation_says_that_it_took_the_baselines_from_the_first(tmp_path, capsys):
+    split = make_split(40, seed=1)
+    for _ in range(2):
+        recall_baselines(tmp_path, *split, split[0], labels=LABELS, console=Console())
+    assert capsys.readouterr().out.count("taken from an earlier evaluation") == 1

@@ -46,7 +46,7 @@ document.getElementById("report").onload = function () {{
 
 
 def open_in_browser(folder, html, *, width, dark):
-    """Open the report in a frame of that width; give what the frame measured, and the browser's complaints."""
+    """Open the report in a frame of that width; give what it measured, and the browser's complaints."""
     (folder / "report.html").write_text(html, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
     colours = "--blink-settings=preferredColorScheme=" + ("0" if dark else "1")

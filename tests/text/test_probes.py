@@ -16,6 +16,7 @@ from qwenkit.text.probes import (
     count_words,
     measure_lengths,
 )
+from qwenkit.text.stylometry import FEATURE_NAMES, measure_style
 
 GREEN, RED = ["meadow", "forest", "moss", "fern"], ["rust", "brick", "ember", "wine"]
 
@@ -133,3 +134,34 @@ def test_lengths_are_characters_and_words_plain_and_as_logarithms():
     assert measure_lengths(["", "ab cd"]) == pytest.approx(
         np.array([[0, 0, 0, 0], [5, 2, np.log(6), np.log(3)]])
     )
+
+
+def test_style_tells_the_same_words_by_their_marks_and_lengths():
+    rng = np.random.default_rng(0)
+
+    def write(row):
+        words = rng.permutation(GREEN + RED).tolist()
+        return ", ".join(words) + "." if row % 2 else " ".join(words) + " !"
+
+    texts = [write(row) for row in range(300)]
+    logits = PROBES["style"].score(texts[:200], np.arange(200) % 2, texts[200:], 2)
+    assert (logits.argmax(axis=1) == np.arange(100) % 2).all()
+
+
+def test_style_is_measured_as_counted_by_hand():
+    text = "The cat, the CAT and a dog. It ran!\nWe didn't 12"
+    found = dict(zip(FEATURE_NAMES, measure_style([text])[0].tolist(), strict=True))
+    assert found["words"] == 11
+    assert found["mark ,"] == 1 / len(text) and found["digits"] == 2 / len(text)
+    assert found["word the"] == 2 / 11 and found["word it"] == 1 / 11
+    assert found["capitals"] == 6 / len(text)
+    # the cat, cat the, the cat: one pair comes twice, of ten.
+    assert found["repeated pairs of words"] == 1 / 10
+    assert found["different words"] == 9 / 11 and found["words used once"] == 7 / 11
+    assert found["sentences"] == 3 and found["longest sentence"] == 7
+    assert found["line breaks"] == 1 / len(text)
+
+
+def test_style_of_nothing_and_of_very_long_lines_is_finite():
+    found = measure_style(["", "\x00", "x" * 1_000_000, "שלום. " * 500])
+    assert found.shape == (4, len(FEATURE_NAMES)) and np.isfinite(found).all()
