@@ -16,6 +16,7 @@ from qwenkit.evaluation.evaluate import (
     Evaluation,
     compare_before_after,
     evaluate_split,
+    measure_clean,
     read_evaluation,
     write_evaluation,
 )
@@ -24,7 +25,7 @@ from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.report import ReportContext, render_report
 from qwenkit.evaluation.slices import SLICE_COLUMNS
-from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table
+from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table, format_number
 from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.text.probes import PROBES
 
@@ -75,6 +76,7 @@ class Outcome:
     comparison: Comparison | None
     baselines: Mapping[str, Mapping[str, Any]]
     analysis: Analysis
+    clean: Evaluation | None
 
 
 def conduct_evaluation(
@@ -113,6 +115,7 @@ def conduct_evaluation(
         baselines=baselines,
         draws=task.draws,
     )
+    clean = measure_clean(evaluation)
     context = ReportContext(
         title=task.title,
         subtitle=task.subtitle,
@@ -130,7 +133,7 @@ def conduct_evaluation(
             ),
         ),
         provenance=task.provenance,
-        notes=task.notes,
+        notes=[*describe_leak(evaluation, clean), *task.notes],
     )
     write_evaluation(
         folder,
@@ -140,14 +143,19 @@ def conduct_evaluation(
         comparison=comparison,
         baselines=baselines,
         analysis=analysis.to_json(),
+        clean=clean,
         save_predictions=task.save_predictions,
     )
-    return Outcome(evaluation=evaluation, comparison=comparison, baselines=baselines, analysis=analysis)
+    return Outcome(
+        evaluation=evaluation, comparison=comparison, baselines=baselines, analysis=analysis, clean=clean
+    )
 
 
 def show_outcome(console: Console, outcome: Outcome) -> None:
     """Print the before/after table and the model among its baselines."""
     metrics, analysis = outcome.evaluation.metrics, outcome.analysis
+    for line in describe_leak(outcome.evaluation, outcome.clean):
+        console.warn(line)
     if outcome.comparison is not None:
         console.table("Before and after training", *comparison_table(outcome.comparison))
     is_compared = outcome.comparison is not None
@@ -159,6 +167,22 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.table("Thresholds from validation, applied here", *point_table(analysis.points))
     if analysis.slices:
         console.table("Slices, worst first", *slice_table(analysis.slices, analysis.main_decision))
+
+
+def describe_leak(evaluation: Evaluation, clean: Evaluation | None) -> list[str]:
+    """Say how many rows the model has seen something like of, and how it does without them."""
+    if clean is None:
+        return []
+    leaked = evaluation.metrics["rows"] - clean.metrics["rows"]
+
+    changes = ", ".join(
+        f"{title} {format_number(clean.metrics[name])} instead of {format_number(evaluation.metrics[name])}"
+        for name, title in (("auroc", "AUROC"), ("balanced_accuracy", "balanced accuracy"))
+    )
+    return [
+        f"{leaked:,} of these {evaluation.metrics['rows']:,} rows have a near-duplicate in train. "
+        f"Without them: {changes}. Set dataset.leakage to leave them out for good."
+    ]
 
 
 def _score_baselines(

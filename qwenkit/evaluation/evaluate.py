@@ -14,6 +14,9 @@ from qwenkit.evaluation.predictions import build_predictions, read_logits, write
 from qwenkit.evaluation.tables import TABLE_METRICS, ComparedMetric, Comparison, comparison_as_json
 from qwenkit.metrics import compute_metrics, find_positive_id
 
+LEAK_COLUMN = "leaks_from_train"
+"""True for a row whose near-duplicate the model was trained on; prepare keeps such rows where asked to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -95,6 +98,26 @@ def measure_predictions(
     )
 
 
+def measure_clean(evaluation: Evaluation) -> Evaluation | None:
+    """Measure again without the rows that have a near-duplicate in train; None where there are none such.
+
+    What is left is what the model can do with texts that it has seen nothing like of.
+    """
+    predictions = evaluation.predictions
+    if LEAK_COLUMN not in predictions.columns or predictions[LEAK_COLUMN].dtype != pl.Boolean:
+        return None
+    clean = predictions.filter(~pl.col(LEAK_COLUMN).fill_null(False))
+    if clean.height in (0, predictions.height):
+        return None
+    return measure_predictions(
+        clean,
+        labels=evaluation.labels,
+        positive_label=evaluation.positive_label,
+        class_weights=evaluation.class_weights,
+        temperature=evaluation.temperature,
+    )
+
+
 def compare_before_after(before: Evaluation, after: Evaluation) -> Comparison:
     """Compare on exactly the rows that `before` was measured on, with all rows of `after` beside them.
 
@@ -139,6 +162,7 @@ def write_evaluation(
     comparison: Comparison | None = None,
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
     analysis: Mapping[str, Any] | None = None,
+    clean: Evaluation | None = None,
     save_predictions: bool = True,
 ) -> None:
     """Write metrics.json, predictions (parquet and csv) and the reports (html, md) into the folder given."""
@@ -151,6 +175,7 @@ def write_evaluation(
             "positive_label": evaluation.positive_label,
             "class_weights": evaluation.class_weights and list(evaluation.class_weights),
             "temperature": evaluation.temperature,
+            "decontaminated": clean and clean.metrics,
             "comparison": comparison and comparison_as_json(comparison),
             "baselines": baselines and {name: dict(metrics) for name, metrics in baselines.items()},
         },

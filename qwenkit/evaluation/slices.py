@@ -29,6 +29,7 @@ SLICE_COLUMNS = (
     "decoding",
     "length_bucket",
     "source",
+    "leaks_from_train",
 )
 """Columns that are sliced by wherever the data has them; evaluation.slice_columns adds others."""
 LENGTH_COLUMN, LENGTH_BUCKET = "characters", "length_bucket"

@@ -7,9 +7,11 @@ import pytest
 from qwenkit.artifacts import read_json
 from qwenkit.errors import ArtifactError
 from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, sample_rows
+from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation
 from qwenkit.evaluation.evaluate import (
     compare_before_after,
     evaluate_split,
+    measure_clean,
     read_evaluation,
     write_evaluation,
 )
@@ -122,3 +124,32 @@ def test_the_baseline_table_ranks_the_model_among_its_baselines(make_evaluation)
     columns, rows = baseline_table(weak, {"words": strong, "majority": weak | {"auroc": 0.1}}, titles)
     assert columns[0] == "Classifier"
     assert [row[0] for row in rows] == ["Word TF-IDF", "This model", "Majority class"]
+
+
+def test_rows_with_a_near_duplicate_in_train_are_told_and_measured_without(
+    tmp_path, make_prepared, make_logits
+):
+    leaks = [row < 40 for row in range(200)]
+    prepared = make_prepared(200, leaks_from_train=leaks)
+    logits = make_logits(prepared, skill=0.5)
+    # The model knows by heart what it was trained on.
+    logits[:40] = 10 * np.eye(2)[prepared["label_id"].to_numpy()[:40]]
+    task = EvaluationTask(title="x", labels=LABELS, positive_label=LABELS[0], rows=prepared, draws=200)
+    row_ids = prepared["row_id"].to_numpy()
+    outcome = conduct_evaluation(tmp_path, logits=logits, row_ids=row_ids, task=task)
+    stored = read_json(tmp_path / "metrics.json")
+    expected = evaluate_split(logits[40:], row_ids[40:], prepared, labels=LABELS)
+    assert stored["decontaminated"]["rows"] == 160
+    assert stored["decontaminated"]["auroc"] == expected.metrics["auroc"] < stored["auroc"]
+    said = "40 of these 200 rows have a near-duplicate in train. Without them: AUROC"
+    assert said in (tmp_path / "report.html").read_text()
+    assert {one.value for one in outcome.analysis.slices if one.column == "leaks_from_train"} == {
+        "true",
+        "false",
+    }
+
+
+@pytest.mark.parametrize("leaks", [[False] * 60, [True] * 60])
+def test_where_no_row_leaks_or_all_do_there_is_nothing_to_set_beside(make_evaluation, leaks):
+    assert measure_clean(make_evaluation(60, leaks_from_train=leaks)) is None
+    assert measure_clean(make_evaluation(60)) is None
