@@ -63,7 +63,7 @@ def predict(
         typer.Option(
             "--abstain",
             rich_help_panel=opt.RESULT,
-            help='With an operating point: decide "uncertain" where neither error is rare.'
+            help='With an operating point: decide "uncertain" where neither error is rare.',
         ),
     ] = False,
     root: opt.RootOption = None,

@@ -51,6 +51,11 @@ def benchmark_tokenizing() -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for benchmark in (benchmark_tokenizing, benchmark_against_brute_force, benchmark_attacks, benchmark_intervals):
+    for benchmark in (
+        benchmark_tokenizing,
+        benchmark_against_brute_force,
+        benchmark_attacks,
+        benchmark_intervals,
+    ):
         for result in benchmark():
             sys.stdout.write(json.dumps(result) + "\n")
