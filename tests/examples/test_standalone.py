@@ -29,6 +29,7 @@ SETTINGS = {
     "REVISION": "model.revision",
     "QUANTIZE": "quantization.enabled",
     "SEED": "training.seed",
+    "THRESHOLD": "early_stopping.threshold",
 }
 NO_SETTING = {"SELECTED_DATASET", "DATASETS", "RAID", "TINY"}
 STEPS = {"MAX_STEPS": 12, "EVAL_STEPS": 5, "PRE_TRAINING_EVAL_SAMPLES": 60}
