@@ -109,6 +109,16 @@ def test_order_of_texts_and_number_of_workers_change_nothing() -> None:
         assert cluster(shuffled, workers=1 + seed) == expected
 
 
+def test_order_of_texts_changes_nothing_in_a_crowd_too_large_to_compare_all_with_all() -> None:
+    # Shared boilerplate puts most of them into one crowd in some band, and hardly a pair is alike enough.
+    boilerplate = make_documents(1, n_words=60)[0]
+    texts = [f"{boilerplate} {own}" for own in make_documents(12 * NEIGHBOURS, seed=2, n_words=75)]
+    expected = cluster(texts)
+    assert 2 < len(expected) < len(texts) - 2
+    for seed in range(3):
+        assert cluster(np.random.default_rng(seed).permutation(texts).tolist()) == expected
+
+
 def test_crowd_larger_than_the_comparisons_of_one_band_grows_together() -> None:
     original = make_documents(1, n_words=200)
     crowd = attack_all(original * (20 * NEIGHBOURS), lambda text, dice: replace_words(text, dice, share=0.1))
@@ -122,7 +132,7 @@ def test_short_texts_are_joined_only_when_they_are_the_same() -> None:
         "text number two",
         "one two three four five six seven eight nine",
     ]
-    assert cluster([*texts, f"{texts[-1]} ten", "!!!", "???", "\u200b", "日本"]) == {
+    assert cluster([*texts[1:], f"{texts[-1]} ten", "!!!", "???", "\u200b", "日本", texts[0]]) == {
         frozenset(texts[:2]),
         *(frozenset([text]) for text in [*texts[2:], f"{texts[-1]} ten", "!!!", "???", "\u200b", "日本"]),
     }
