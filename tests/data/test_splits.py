@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwenkit.data.dealing import allocate, assign_splits, hash_texts
 from qwenkit.data.frames import UNSPLIT
-from qwenkit.data.splits import allocate, assign_splits, choose_splits, hash_texts
+from qwenkit.data.splits import choose_splits
 from qwenkit.errors import ConfigError, DataError
 
 NAMES = {"train": "train", "validation": "validation", "test": "test"}
