@@ -12,8 +12,9 @@ from qwenkit.data.components import join_labels
 from qwenkit.data.demo.corpus import read_corpus
 from qwenkit.data.duplicates import MIN_WORDS, NearDuplicateRule, find_clusters
 from qwenkit.data.shingles import hash_shingles
+from qwenkit.text.attacks import ATTACKS, attack_text
 from qwenkit.text.folding import fold_for_comparison
-from tests.data.documents import ATTACKS, attack_all, replace_words
+from tests.data.documents import replace_words
 
 DOCUMENTS = 5_000
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
@@ -53,15 +54,24 @@ def benchmark_attacks() -> Iterator[dict[str, Any]]:
     """Share of attacked passages that are grouped with their original, by attack, and of false joins."""
     rule = default_rule()
     originals = read_passages()[:1_000]
-    halves: dict[str, Callable[[str, random.Random], str]] = {
-        "synonym, half": lambda text, dice: replace_words(text, dice, share=0.5)
+    changes: dict[str, Callable[[int, str], str]] = {
+        f"the attack {name}": lambda place, text, name=name: attack_text(name, text, seed=0, row_id=place)  # type: ignore[misc]
+        for name in ATTACKS
     }
-    for name, attack in {**ATTACKS, **halves}.items():
-        attacked = attack_all(originals, attack)
-        found = find_clusters(pl.Series(originals + attacked), rule)
+    for share in (0.2, 0.3, 0.5):
+        changes[f"{share:.0%} other words"] = lambda place, text, share=share: replace_words(  # type: ignore[misc]
+            text, random.Random(place), share=share
+        )
+    for name, change in changes.items():
+        changed = [change(place, text) for place, text in enumerate(originals)]
+        found = find_clusters(pl.Series(originals + changed), rule)
         place = np.arange(len(originals))
         recall = float((found[place] == found[place + len(originals)]).mean())
-        yield describe(f"near-duplicates after {name}", recall, unit="share found", reference=1.0)
+        untouched = sum(one == other for one, other in zip(originals, changed, strict=True)) / len(originals)
+        yield {
+            **describe(f"copies found after {name}", recall, unit="share found", reference=1.0),
+            "unchanged": round(untouched, 3),
+        }
     passages = read_passages()
     joined = list_joined(find_clusters(pl.Series(passages), rule)).shape[1]
     yield {"name": "unrelated passages joined", "value": joined, "unit": f"pairs among {len(passages):,}"}

@@ -6,7 +6,7 @@ import datasketch
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwenkit.data.minhash import (
@@ -37,6 +37,7 @@ def hash_texts(texts: list[str], *, n_words: int = 2, min_words: int = 1) -> Shi
     return hash_shingles(pl.Series(texts, dtype=pl.String), words=n_words, min_words=min_words)
 
 
+@settings(deadline=None)
 @given(documents, st.integers(1, 3))
 def test_measured_similarity_is_that_of_the_sets_of_word_runs(texts: list[str], n_words: int) -> None:
     sets = make_sets(texts, n_words)
@@ -47,6 +48,7 @@ def test_measured_similarity_is_that_of_the_sets_of_word_runs(texts: list[str], 
     assert measured.tolist() == pytest.approx(expected, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(documents)
 def test_equal_texts_have_equal_hashes_wherever_they_stand(texts: list[str]) -> None:
     together = hash_texts(texts)

@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwenkit.text.folding import fold_for_comparison, slice_by_size, view_bytes
@@ -82,17 +82,20 @@ def fold_slowly(text: str) -> str:
     return " ".join(words.split())
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(characters, max_size=30), max_size=8))
 def test_vectorised_folding_is_that_of_one_character_at_a_time(texts: list[str]) -> None:
     folded = fold_for_comparison(pl.Series(texts, dtype=pl.String))
     assert folded.to_list() == [fold_slowly(text) for text in texts]
 
 
+@settings(deadline=None)
 @given(st.text(characters, max_size=50))
 def test_folding_what_is_folded_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_folds_to_words_between_single_spaces(text: str) -> None:
     words = fold(text.encode(errors="ignore").decode())
@@ -100,6 +103,7 @@ def test_any_text_folds_to_words_between_single_spaces(text: str) -> None:
     assert "  " not in words
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 100))
 def test_slices_cover_all_rows_and_stay_small(sizes: list[int], largest: int) -> None:
     slices = slice_by_size(np.asarray(sizes, dtype=np.int64), largest)
