@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from qwenkit.data.augment import ATTACK_COLUMN
+from qwenkit.data.dealing import allocate
 from qwenkit.data.prepared import PreparedData
-from qwenkit.data.splits import allocate
 from qwenkit.text.folds import FOLDS, AuditedRows
 from qwenkit.text.leaks import WARNING_AUROC, audit_rows
 
