@@ -114,8 +114,10 @@ def test_without_attacks_nothing_changes(prose: pl.DataFrame) -> None:
 
 
 def test_prepared_data_account_for_the_variants(prepare, prose: pl.DataFrame, tmp_path) -> None:
-    settings = {"augment": Augment(attacks=["homoglyph", "number"], share=0.25), "audit": True}
-    plain, prepared = prepare(prose, audit=True), prepare(prose, **settings)
+    # Made from one template, the rows are all near-duplicates of each other.
+    given = {"audit": True, "near_duplicates": {"enabled": False}}
+    augment = Augment(attacks=["homoglyph", "number"], share=0.25)
+    plain, prepared = prepare(prose, **given), prepare(prose, augment=augment, **given)
     assert prepared.augmented == {"homoglyph": 80, "number": 80}
     accounts = prepared.accounts["all"]
     assert accounts.rows_in == accounts.kept + sum(accounts.dropped.values())

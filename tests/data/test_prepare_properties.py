@@ -25,7 +25,7 @@ SCHEMA = {"text": pl.String, "label": pl.String, "domain": pl.String}
 
 
 def prepare(data: Any, *, deduplicate: bool = True) -> PreparedData:
-    return prepare_splits(to_raw(data), model=Model(), dataset=Dataset(deduplicate=deduplicate))
+    return prepare_splits(to_raw(data), model=Model(), dataset=Dataset(deduplicate=deduplicate, audit=False))
 
 
 def make_frame(rows: list[dict[str, Any]], extra: list[dict[str, Any]]) -> pl.DataFrame:
