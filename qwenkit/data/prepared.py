@@ -96,7 +96,7 @@ def read_prepared(folder: Path) -> PreparedData:
         notes=tuple(audit["notes"]),
         warnings=tuple(audit["warnings"]),
         augmented=audit.get("augmented", {}),
-        leaks=audit["leaks"],
+        leaks=audit.get("leaks"),
     )
 
 

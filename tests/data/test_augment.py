@@ -5,7 +5,7 @@ import shutil
 import polars as pl
 import pytest
 
-from qwenkit.config.schema_model import Augment
+from qwenkit.config.schema_model import Augment, NearDuplicates
 from qwenkit.data.augment import augment_train, identify_paraphraser
 from qwenkit.data.prepared import read_prepared, write_prepared
 from qwenkit.errors import ArtifactError, ConfigError
@@ -114,10 +114,10 @@ def test_without_attacks_nothing_changes(prose: pl.DataFrame) -> None:
 
 
 def test_prepared_data_account_for_the_variants(prepare, prose: pl.DataFrame, tmp_path) -> None:
-    # Made from one template, the rows are all near-duplicates of each other.
-    given = {"audit": True, "near_duplicates": {"enabled": False}}
+    # The texts are so alike that near-duplicates would all be one group.
+    common = {"audit": True, "near_duplicates": NearDuplicates(enabled=False)}
     augment = Augment(attacks=["homoglyph", "number"], share=0.25)
-    plain, prepared = prepare(prose, **given), prepare(prose, augment=augment, **given)
+    plain, prepared = prepare(prose, **common), prepare(prose, **common, augment=augment)
     assert prepared.augmented == {"homoglyph": 80, "number": 80}
     accounts = prepared.accounts["all"]
     assert accounts.rows_in == accounts.kept + sum(accounts.dropped.values())
@@ -129,6 +129,10 @@ def test_prepared_data_account_for_the_variants(prepare, prose: pl.DataFrame, tm
         assert prepared.labels.counts["test"][label] == plain.labels.counts["test"][label]
     assert prepared.labels.class_weights == plain.labels.class_weights
     assert prepared.leaks == plain.leaks
+    train = prepared.splits["train"]
+    variants = train.filter(pl.col("augmented_by").is_not_null())
+    groups = dict(train.select("row_id", "group").rows())
+    assert [groups[source] for source in variants["augmented_from"]] == variants["group"].to_list()
     assert "160 attacked copies of training rows added: homoglyph 80, number 80" in prepared.notes
     write_prepared(tmp_path, prepared)
     back = read_prepared(tmp_path)
