@@ -39,6 +39,7 @@ class EvaluationTask:
         train_rows: The train split, for the baselines; None leaves them out.
         before: Folder of the evaluation before training, to compare with; None compares with nothing.
         training_log: Rows of metrics.jsonl.
+        leaks: The leak audit of the data, as audit.json has it.
         provenance: By group, for the report's last section.
         notes: Sentences under the verdict.
         points: Chosen on validation, applied here as they are.
@@ -58,6 +59,7 @@ class EvaluationTask:
     before: Path | None = None
     training_log: Sequence[Mapping[str, Any]] = ()
     slice_columns: Sequence[str] = ()
+    leaks: Mapping[str, Any] | None = None
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     points: Sequence[OperatingPoint] = ()
@@ -132,6 +134,7 @@ def conduct_evaluation(
                 dict.fromkeys([*task.extra_slice_columns, *task.slice_columns, *SLICE_COLUMNS])
             ),
         ),
+        leaks=task.leaks,
         provenance=task.provenance,
         notes=[*describe_leak(evaluation, clean), *task.notes],
     )

@@ -30,6 +30,8 @@ class ReportContext:
     """Rows of metrics.jsonl: step, loss, eval_loss, eval_balanced_accuracy ..."""
     analysis: Analysis | None = None
     mistakes: WorstMistakes | None = None
+    leaks: Mapping[str, Any] | None = None
+    """The leak audit of the data, as audit.json has it."""
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By group (Model, Data, Settings, Versions): named values, shown as they are."""
     notes: Sequence[str] = ()

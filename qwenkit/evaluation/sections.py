@@ -16,6 +16,7 @@ from qwenkit.evaluation.detail_sections import (
     shade_count,
 )
 from qwenkit.evaluation.figures import describe_ranking, describe_training
+from qwenkit.evaluation.leak_section import describe_leak_audit
 from qwenkit.evaluation.page import (
     Cell,
     ReportContext,
@@ -138,6 +139,7 @@ SECTIONS: tuple[Callable[[ReportContext], Section | None], ...] = (
     describe_calibration,
     describe_decisions,
     describe_mistakes,
+    describe_leak_audit,
     describe_before_after,
     describe_training,
     describe_metrics,

@@ -26,6 +26,7 @@ class LabelledSet:
         baselines: Folder that keeps the baselines' scores for all runs on this data set.
         inputs, identity: Say which rows these are, for the fingerprint.
         slice_columns: To report by.
+        leaks: The leak audit of the data that they are from.
         is_demo: The rows are those of the demo.
     """
 
@@ -38,6 +39,7 @@ class LabelledSet:
     inputs: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     slice_columns: Sequence[str] = ()
+    leaks: Mapping[str, Any] | None = None
     is_demo: bool = False
 
     def encode(
@@ -197,5 +199,6 @@ def _read_split(
         inputs={PREPARE.name: manifest.fingerprint},
         identity={"split": split},
         slice_columns=[prepared.domain_column] if prepared.domain_column else [],
+        leaks=prepared.leaks,
         is_demo=manifest.counts.get("kind") == "demo",
     )

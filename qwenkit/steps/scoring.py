@@ -103,6 +103,7 @@ def publish_evaluation(
         before=before,
         training_log=read_training_log(run),
         slice_columns=rows.slice_columns,
+        leaks=rows.leaks,
         provenance=describe_provenance(plan, bundle=bundle, rows=rows),
         notes=[DEMO_NOTE] if rows.is_demo else [],
         points=points,

@@ -6,9 +6,12 @@ Pure functions over the plain values of audit.json, for the terminal and the rep
 from collections.abc import Mapping
 from typing import Any
 
+from qwenkit.console import safe_text
+
 NOTHING = "–"
 # Below, the strongest trait is the loudest noise.
 LEAST_AUROC_SHOWN = 0.55
+LABEL_LIMIT = 60
 
 
 def leak_table(leaks: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -34,7 +37,12 @@ def leak_examples(leaks: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     """Lay out rows that show what was found, for every probe over the line; snippets hold no raw control."""
     columns = ["Probe", "Row", "Label", "Text"]
     return columns, [
-        [fact["title"], str(example["row_id"]), example["label"], example["snippet"]]
+        [
+            fact["title"],
+            str(example["row_id"]),
+            safe_text(example["label"], limit=LABEL_LIMIT),
+            example["snippet"],
+        ]
         for fact in leaks["probes"]
         if fact["is_warning"]
         for example in fact.get("examples", ())
@@ -45,7 +53,12 @@ def phrase_table(leaks: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Lay out the phrases that one class repeats, whatever they are worth alone."""
     columns = ["Phrase", "Label", "Its rows", "Others' rows"]
     return columns, [
-        [each["phrase"], each["label"], _percent(each["share"]), _percent(each["share_elsewhere"])]
+        [
+            each["phrase"],
+            safe_text(each["label"], limit=LABEL_LIMIT),
+            _percent(each["share"]),
+            _percent(each["share_elsewhere"]),
+        ]
         for fact in leaks["probes"]
         for each in fact.get("phrases", ())
     ]
@@ -63,12 +76,16 @@ def _describe_tell(fact: Mapping[str, Any]) -> list[str]:
     tell = fact.get("tell")
     if fact["kind"] == "phrases" and fact["phrases"]:
         first = fact["phrases"][0]
-        return [f"“{first['phrase']}” {_percent(first['share'])}", first["label"]]
+        return [
+            f"“{first['phrase']}” {_percent(first['share'])}",
+            _show(first["label"]),
+        ]
     if tell is None or (fact["auroc"] < LEAST_AUROC_SHOWN and not fact["is_warning"]):
         return [NOTHING, NOTHING]
+    label = _show(tell["label"])
     if fact["kind"] == "column":
-        return [f"{tell['trait']}, {_percent(tell['share_of_label'])}", tell["label"]]
-    return [f"{tell['trait']}, {_numbers(tell)}", tell["label"]]
+        return [f"{tell['trait']}, {_percent(tell['share_of_label'])}", label]
+    return [f"{tell['trait']}, {_numbers(tell)}", label]
 
 
 def _show_auroc(fact: Mapping[str, Any]) -> str:
@@ -107,3 +124,7 @@ def _advise(fact: Mapping[str, Any]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _show(label: str) -> str:
+    return safe_text(label, limit=LABEL_LIMIT)

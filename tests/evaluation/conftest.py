@@ -6,12 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from qwenkit.data.audit import audit_leaks
 from qwenkit.evaluation.analysis import analyse
 from qwenkit.evaluation.evaluate import compare_before_after, evaluate_split
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.operating_points import calibrate
 from qwenkit.evaluation.report import ReportContext
 from qwenkit.text.probes import PROBES
+from tests.data.test_audit import make_rows as make_audit_rows
 
 collect_ignore = [] if shutil.which("chromium") else ["test_report_in_browser.py"]
 
@@ -78,8 +80,20 @@ def analyse_fully(make_prepared, make_logits):
     return analyse_it
 
 
+@pytest.fixture(scope="session")
+def leaks():
+    """What the audit says of data whose first class has line breaks, a phrase, and some hostile texts."""
+    hostile = "\x1b[31m\u202e<script>alert(1)</script>{{ 7 * 7 }}"
+
+    def plant(text):
+        is_hostile = text.startswith("Dog")
+        return (hostile if is_hostile else "") + f"Mist over cold hills. {text}".replace(". ", ".\n")
+
+    return audit_leaks({"train": make_audit_rows(plant)}, labels=LABELS, domain_column=None, seed=1)
+
+
 @pytest.fixture
-def full_context(make_evaluation, make_prepared, analyse_fully):
+def full_context(make_evaluation, make_prepared, analyse_fully, leaks):
     after = make_evaluation(120, skill=2.0)
     worse = {"auroc": 0.61, "balanced_accuracy": 0.6}
     log = [{"step": step, "loss": 0.7 - step / 100, "grad_norm": 1.0} for step in range(1, 30)]
@@ -97,6 +111,7 @@ def full_context(make_evaluation, make_prepared, analyse_fully):
         training_log=log,
         analysis=analyse_fully(after),
         mistakes=find_worst_mistakes(after, make_prepared(120), place_columns=["domain_name"]),
+        leaks=leaks,
         provenance={"Fingerprints": {"train": "sha256:abc"}, "Settings": {f"a.b{n}": n for n in range(40)}},
         notes=["What this cannot prove."],
     )

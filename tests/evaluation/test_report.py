@@ -85,6 +85,7 @@ def test_a_full_report_has_every_section_once(full_context):
         "calibration",
         "decisions",
         "mistakes",
+        "leak-audit",
         "before-and-after",
         "training",
         "metrics",
@@ -104,6 +105,26 @@ def test_a_full_report_has_every_section_once(full_context):
         assert part in text
     assert "20,000 rows drawn from the 50,000 of the train split" in text
     assert page.declarations == ["doctype html"]
+
+
+def test_the_leak_audit_names_the_trait_the_rule_and_rows_that_show_it(full_context, leaks):
+    html = render_report(full_context)
+    page = Page(html)
+    text = " ".join(" ".join(page.text).split())
+    assert "What the data give away" in text
+    assert "White space alone tells the classes apart" in text
+    assert "dataset.normalize=[collapse_whitespace] takes it out" in text
+    assert "mist over cold hills" in text
+    assert all(example["snippet"] in text for example in leaks["probes"][1]["examples"])
+    assert "<script>alert" not in html
+    assert not set(html) & set("\x1b\u202e\x00")
+
+
+def test_a_report_on_clean_data_says_that_no_probe_tells(full_context, leaks):
+    quiet = [{**fact, "is_warning": False} for fact in leaks["probes"]]
+    text = " ".join(Page(render_report(replace(full_context, leaks={**leaks, "probes": quiet}))).text)
+    assert "No probe of the surface tells the classes apart." in text
+    assert "alone tells the classes apart" not in text
 
 
 def test_a_report_of_nothing_but_an_evaluation_is_whole(make_evaluation):
