@@ -1,6 +1,7 @@
 """qwenkit compare: several runs in one table."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -17,9 +18,15 @@ def compare(
         ),
     ],
     evaluation: Annotated[
-        str, typer.Option("--evaluation", metavar="NAME", help="Which evaluation of each run.")
+        str,
+        typer.Option(
+            "--evaluation", metavar="NAME", rich_help_panel=opt.DATA, help="Which evaluation of each run."
+        ),
     ] = "after",
-    draws: Annotated[int, typer.Option("--draws", min=200, help="Draws behind each 95 % interval.")] = 1000,
+    draws: Annotated[
+        int,
+        typer.Option("--draws", min=200, rich_help_panel=opt.DATA, help="Draws behind each 95 % interval."),
+    ] = 1000,
     json: opt.JsonOption = False,
     quiet: opt.QuietOption = False,
     debug: opt.DebugOption = False,
@@ -46,6 +53,7 @@ def compare(
         for title, table in comparison_tables(comparison):
             console.table(title, *table)
         console.info("An exclamation mark: the 95 % interval of the difference excludes 0.")
+        console.next(f'qwenkit predict {quote(str(folders[0].parent.parent))} "some text"')
 
 
 def _find_evaluation(path: Path, name: str) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from qwenkit.evaluation.bootstrap import Interval, Resampling, draw_metrics
 from qwenkit.evaluation.delong import delong_interval
 from qwenkit.evaluation.evaluate import Evaluation
+from qwenkit.evaluation.operating_points import GROUP_COLUMN
 from qwenkit.evaluation.predictions import read_logits
 from qwenkit.evaluation.slices import (
     Rates,
@@ -32,7 +33,6 @@ from qwenkit.evaluation.uncertainty import (
 from qwenkit.metrics import log_odds, softmax
 from qwenkit.modeling.operating_point import OperatingPoint
 
-GROUP_COLUMN = "group"
 ARGMAX = "argmax"
 """The decision for the likeliest class: what there is without an operating point."""
 CURVE_POINTS = 20

@@ -10,10 +10,10 @@ import polars as pl
 
 from qwenkit.artifacts import read_json, read_manifest
 from qwenkit.errors import ArtifactError
-from qwenkit.evaluation.analysis import GROUP_COLUMN
 from qwenkit.evaluation.bootstrap import Interval, Resampling, draw_metrics
 from qwenkit.evaluation.evaluate import Evaluation, measure_predictions, read_evaluation
 from qwenkit.evaluation.interval_tables import TableText
+from qwenkit.evaluation.operating_points import GROUP_COLUMN
 from qwenkit.evaluation.predictions import read_logits
 from qwenkit.evaluation.slices import describe_interval
 from qwenkit.evaluation.tables import TABLE_METRICS, format_number

@@ -15,6 +15,7 @@ from qwenkit.metrics import check_scores, cross_entropy, find_positive_id, log_o
 from qwenkit.modeling.bundle import read_bundle
 from qwenkit.modeling.operating_point import OperatingPoint, name_operating_point
 
+GROUP_COLUMN = "group"
 TARGET_FPRS = (0.05, 0.01, 0.001)
 # A target below this is offered only where it allows several false positives on validation.
 RARE_FPR = 0.01
@@ -35,6 +36,7 @@ def calibrate(
     *,
     labels: Sequence[str],
     positive_label: str | None = None,
+    groups: np.ndarray | None = None,
     target_fprs: Sequence[float] = TARGET_FPRS,
 ) -> Calibration:
     """Fit the temperature and choose the operating points on validation rows.
@@ -42,6 +44,7 @@ def calibrate(
     Args:
         logits: Of the validation rows, shape (rows, classes).
         label_ids: Their classes, shape (rows,).
+        groups: Group of near-duplicates of each row, shape (rows,); None takes rows for independent.
         target_fprs: 0.1 % and the like are left out where validation has too few negatives for them.
 
     Returns:
@@ -54,7 +57,8 @@ def calibrate(
     positive_id = find_positive_id(labels, positive_label)
     scores = log_odds(logits, positive_id, temperature=temperature)
     chosen = [
-        choose_operating_point(scores, label_ids == positive_id, target_fpr=target) for target in target_fprs
+        choose_operating_point(scores, label_ids == positive_id, target_fpr=target, groups=groups)
+        for target in target_fprs
     ]
     kept = [point for point in chosen if point.target_fpr >= RARE_FPR or point.is_well_supported]
     return Calibration(temperature=temperature, points={point.name: point for point in kept})
@@ -81,24 +85,27 @@ def fit_temperature(logits: np.ndarray, label_ids: np.ndarray) -> float:
 
 
 def choose_operating_point(
-    scores: np.ndarray, is_positive: np.ndarray, *, target_fpr: float
+    scores: np.ndarray, is_positive: np.ndarray, *, target_fpr: float, groups: np.ndarray | None = None
 ) -> OperatingPoint:
     """Choose the threshold for a target FPR and say what it promises.
 
     Args:
         scores: Log-odds of the positive class, shape (rows,).
         is_positive: Truth, shape (rows,); both classes must be there.
+        groups: Group of each row; a group counts as one text in how sure the promise is.
     """
     negatives, positives = scores[~is_positive], scores[is_positive]
     threshold = choose_threshold(negatives, positives, target_share=target_fpr)
     cleared = choose_threshold(-positives, -negatives, target_share=target_fpr)
+    n_groups = len(negatives) if groups is None else len(np.unique(groups[~is_positive]))
+    independent = n_groups / len(negatives)
     flagged = negatives >= (np.inf if threshold is None else threshold)
     point = OperatingPoint(
         target_fpr=target_fpr,
         threshold=threshold,
         clearance=None if cleared is None else -cleared,
         fpr=float(flagged.mean()),
-        fpr_interval=promise_rate(int(flagged.sum()), len(negatives)),
+        fpr_interval=promise_rate(flagged.sum() * independent, len(negatives) * independent),
         tpr=float((positives >= (np.inf if threshold is None else threshold)).mean()),
         coverage=0.0,
         negatives=len(negatives),
@@ -131,7 +138,7 @@ def choose_threshold(kept_out: np.ndarray, wanted: np.ndarray, *, target_share: 
     return float(above.min()) if len(above) else None
 
 
-def promise_rate(flagged: int, negatives: int) -> tuple[float, float]:
+def promise_rate(flagged: float, negatives: float) -> tuple[float, float]:
     """Bound the rate at which new negatives reach a threshold placed at the k-th highest one, 95 %.
 
     The rate is then distributed as Beta(k, n + 1 - k), whatever the distribution of the scores; with ties it
@@ -183,7 +190,8 @@ def find_operating_point(
         )
     temperature = read_bundle(predictions_path.parent).temperature
     scores = log_odds(logits, positive_id, temperature=temperature)
-    return choose_operating_point(scores, is_positive, target_fpr=target_fpr)
+    groups = predictions[GROUP_COLUMN].to_numpy() if GROUP_COLUMN in predictions.columns else None
+    return choose_operating_point(scores, is_positive, target_fpr=target_fpr, groups=groups)
 
 
 def describe_points(points: Mapping[str, OperatingPoint]) -> tuple[list[str], list[list[str]]]:

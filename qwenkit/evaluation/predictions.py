@@ -82,6 +82,15 @@ def find_slice_columns(prepared: pl.DataFrame) -> list[str]:
     ]
 
 
+def find_groups(prepared: pl.DataFrame, row_ids: np.ndarray) -> np.ndarray | None:
+    """Find the group of near-duplicates of each scored row; None where the data were not grouped."""
+    if "group" not in prepared.columns:
+        return None
+    wanted = pl.DataFrame({"row_id": np.asarray(row_ids, dtype=np.int64)})
+    known = prepared.select("row_id", "group")
+    return wanted.join(known, on="row_id", how="left", maintain_order="left")["group"].to_numpy()
+
+
 def read_logits(predictions: pl.DataFrame, labels: Sequence[str]) -> np.ndarray:
     """Read the logits back out of a predictions frame, shape (rows, classes)."""
     return predictions.select([f"logit_{name}" for name in labels]).to_numpy()

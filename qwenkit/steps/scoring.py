@@ -44,12 +44,19 @@ def score_documents(
 
 
 def calibrate_bundle(
-    bundle: "Bundle", logits: "np.ndarray", label_ids: "np.ndarray", *, console: Console
+    bundle: "Bundle",
+    logits: "np.ndarray",
+    label_ids: "np.ndarray",
+    *,
+    groups: "np.ndarray | None",
+    console: Console,
 ) -> "Bundle":
     """Fit the temperature and choose the operating points on validation, as qwenkit.json keeps them."""
     from qwenkit.evaluation.operating_points import calibrate, describe_points
 
-    found = calibrate(logits, label_ids, labels=bundle.labels, positive_label=bundle.positive_label)
+    found = calibrate(
+        logits, label_ids, labels=bundle.labels, positive_label=bundle.positive_label, groups=groups
+    )
     console.info(f"temperature {found.temperature:.3f}, fitted on {len(logits):,} validation rows")
     if found.points:
         console.table("Operating points, chosen on validation", *describe_points(found.points))

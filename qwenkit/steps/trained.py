@@ -9,6 +9,7 @@ import numpy as np
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.evaluation.evaluate import evaluate_split
+from qwenkit.evaluation.predictions import find_groups
 from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.bundle import Bundle, TokenizerFlags, save_model, save_tokenizer, write_bundle
 from qwenkit.modeling.own import link_own
@@ -79,10 +80,17 @@ def publish_trained(
     logits = score_documents(
         model, tokenized, bundle=bundle, config=config, console=console, what="validation"
     )
-    bundle = calibrate_bundle(bundle, logits, np.asarray(tokenized["labels"]), console=console)
+    row_ids = np.asarray(tokenized["row_id"])
+    bundle = calibrate_bundle(
+        bundle,
+        logits,
+        np.asarray(tokenized["labels"]),
+        groups=find_groups(rows, row_ids),
+        console=console,
+    )
     evaluation = evaluate_split(
         logits,
-        np.asarray(tokenized["row_id"]),
+        row_ids,
         rows,
         labels=bundle.labels,
         positive_label=bundle.positive_label,

@@ -71,6 +71,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "evaluate": ("{run}", "--root", "{root}"),
     "export": ("{run}", "--root", "{root}", "--format", "adapter"),
     "predict": ("{run}", "the dog in the mud", "delve into the tapestry"),
+    "compare": ("{run}", "{run}/evaluated/after", "--draws", "200"),
     "status": ("--root", "{root}"),
     "plan": ("--config", "{config}", "--root", "{root}"),
     "doctor": ("{run}", "--root", "{root}"),

@@ -90,6 +90,18 @@ def test_the_promised_rate_is_that_of_an_order_statistic():
     assert promise_rate(0, 300) == (0.0, pytest.approx(3 / 300, rel=0.01))
 
 
+def test_copies_of_a_text_make_no_promise_surer():
+    scores = np.random.default_rng(0).normal(size=400)
+    is_positive = np.arange(400) % 2 == 0
+    once = choose_operating_point(scores, is_positive, target_fpr=0.05)
+    copies = {"scores": np.repeat(scores, 5), "is_positive": np.repeat(is_positive, 5), "target_fpr": 0.05}
+    as_rows = choose_operating_point(**copies)
+    as_groups = choose_operating_point(**copies, groups=np.repeat(np.arange(400), 5))
+    assert as_groups.fpr == as_rows.fpr == once.fpr
+    assert as_groups.fpr_interval == pytest.approx(once.fpr_interval)
+    assert as_rows.fpr_interval[1] < once.fpr_interval[1]
+
+
 def test_a_tenth_of_a_percent_wants_three_thousand_negatives():
     for rows, expected in ((5_800, ["fpr=0.05", "fpr=0.01"]), (6_200, ["fpr=0.05", "fpr=0.01", "fpr=0.001"])):
         label_ids = np.arange(rows) % 2
