@@ -13,6 +13,7 @@ from qwenkit.console import Console
 from qwenkit.evaluation.analysis import Analysis, analyse
 from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, recall_baselines
 from qwenkit.evaluation.evaluate import (
+    LEAK_COLUMN,
     Evaluation,
     compare_before_after,
     evaluate_split,
@@ -130,9 +131,7 @@ def conduct_evaluation(
         mistakes=find_worst_mistakes(
             evaluation,
             task.rows,
-            place_columns=list(
-                dict.fromkeys([*task.extra_slice_columns, *task.slice_columns, *SLICE_COLUMNS])
-            ),
+            place_columns=_list_places(task),
         ),
         leaks=task.leaks,
         provenance=task.provenance,
@@ -170,6 +169,12 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.table("Thresholds from validation, applied here", *point_table(analysis.points))
     if analysis.slices:
         console.table("Slices, worst first", *slice_table(analysis.slices, analysis.main_decision))
+
+
+def _list_places(task: EvaluationTask) -> list[str]:
+    """Name the columns that tell a reader where a text is from."""
+    columns = dict.fromkeys([*task.extra_slice_columns, *task.slice_columns, *SLICE_COLUMNS])
+    return [name for name in columns if name != LEAK_COLUMN]
 
 
 def describe_leak(evaluation: Evaluation, clean: Evaluation | None) -> list[str]:
