@@ -185,10 +185,14 @@ def _require_rows(
     for split in SPLITS:
         if split not in counts:
             kept = sum(account.kept for account in accounts.values())
-            together = f" in {groups.groups:,} groups" if groups.groups < groups.rows else ""
+            is_grouped = groups.groups < groups.rows
+            together = f" in {groups.groups:,} groups of near-duplicates or one source" if is_grouped else ""
+            advice = (
+                " Where they are no copies, raise dataset.near_duplicates.threshold." if is_grouped else ""
+            )
             raise DataError(
                 f"{kept:,} usable rows{together} are too few: {split} would be empty. "
-                "Add rows, or give it a larger share in dataset.split_ratios."
+                f"Add rows, or give it a larger share in dataset.split_ratios.{advice}"
             )
     lacking = [label for label, count in counts["train"].items() if not count]
     if lacking:

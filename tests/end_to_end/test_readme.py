@@ -1,13 +1,13 @@
 """The README's promises: every command in it is run, in its order, in one folder, against a local hub."""
 
-import csv
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import COMMON, WORDS
+from tests.conftest import write_toy_csv
 from tests.end_to_end.processes import CommandProcess, Outcome, make_environment
 from tests.end_to_end.readme_commands import README, Snippet, find_snippets, read_snippets
 from tests.hub.hub_server import LocalHub
@@ -40,12 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the reader of the README works; mine.csv is there already."""
     folder = tmp_path_factory.mktemp("reader") / "work"
     folder.mkdir()
-    with (folder / "mine.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["body", "class"])
-        for row in range(400):
-            label, words = [("spam", WORDS["AI_Generated"]), ("ham", WORDS["Human_Written"])][row % 2]
-            writer.writerow([f"{' '.join(COMMON[row % 7 :])} {' '.join(words[: row % 5 + 2])} {row}", label])
+    toy = write_toy_csv(folder / "mine.csv", rows=400).read_text()
+    names = {"text,label": "body,class", "AI_Generated": "spam", "Human_Written": "ham"}
+    for theirs, own in names.items():
+        toy = toy.replace(theirs, own)
+    (folder / "mine.csv").write_text(toy)
     return folder
 
 
@@ -62,6 +61,7 @@ def outcomes(folder: Path, hub: LocalHub) -> Iterator[dict[Snippet, Outcome]]:
             settings = "".join(f"  {name}: {value}\n" for name, value in SHORTER.items())
             (folder / "config.yaml").write_text(f"training:\n{settings}")
             outcomes[snippet] = process.execute(snippet.text)
+            (folder / "config.yaml").unlink()
     yield outcomes
     process.close()
 
@@ -79,8 +79,8 @@ def shorten(words: list[str]) -> list[str]:
 def test_there_is_nothing_to_type_that_these_tests_do_not_run() -> None:
     """Blocks without a language hold trees and diagrams, nothing to type."""
     for snippet in read_snippets(README.read_text("utf-8")):
-        assert snippet.language in ("console", "python"), snippet
-        assert snippet.language == "python" or snippet.program in ("qwenkit", "make"), snippet
+        assert snippet.language in ("console", "python", "bibtex"), snippet
+        assert snippet.language != "console" or snippet.program in ("qwenkit", "make"), snippet
     assert len(QWENKIT) > 10 and MAKE and PYTHON
 
 
@@ -88,7 +88,9 @@ def test_there_is_nothing_to_type_that_these_tests_do_not_run() -> None:
 def test_each_command_of_the_readme_runs(command: Snippet, outcomes: dict[Snippet, Outcome]) -> None:
     outcome = outcomes[command]
     assert outcome.code == 0, outcome.told
-    assert outcome.err == "", outcome.told
+    # The rows of these tests are few and simple, and the audit and the thresholds say so.
+    expected = ("alone tells the classes apart", "validation texts only: take it as a hint")
+    assert all(any(words in line for words in expected) for line in outcome.err.splitlines()), outcome.told
     assert outcome.out, "a command that says nothing leaves its reader guessing"
 
 
@@ -136,3 +138,13 @@ def test_commands_are_found_wherever_the_readme_has_them() -> None:
         "nano c",
         "qwenkit d",
     ]
+
+
+def test_each_message_in_the_trouble_table_is_one_that_the_code_gives() -> None:
+    source = " ".join(path.read_text("utf-8") for path in (README.parent / "qwenkit").rglob("*.py"))
+    # Messages are written over several lines of code, and names stand in braces.
+    said = re.sub(r'"\s*\n\s*f?"', "", source)
+    rows = re.findall(r"^\| `([^`]+)` \| ", README.read_text("utf-8"), re.M)
+    pieces = [piece.strip() for row in rows for piece in row.split("...") if piece.strip()]
+    assert len(rows) >= 10
+    assert [piece for piece in pieces if piece not in said] == []
