@@ -526,10 +526,10 @@ class QwenTrainingPipeline:
         """Write the trained model for use elsewhere, each export compared with it on validation rows.
 
         Args:
-            formats: adapter, merged, ...; None takes export.formats.
+            formats: adapter, merged, onnx, gguf; None takes export.formats.
             out: Folder for the exports, instead of exported/ in the run.
         """
-        from qwenkit.export.formats import find_format
+        from qwenkit.export.formats import find_format, identify_export
         from qwenkit.steps.exporting import publish_export
 
         wanted = [find_format(name).name for name in formats or self.config.export.formats]
@@ -540,7 +540,7 @@ class QwenTrainingPipeline:
                 saved.export_folder(name, out=out),
                 config=self.config,
                 inputs={TRAIN.name: saved.fingerprint},
-                identity={"format": name},
+                identity=identify_export(name, self.config.export),
             )
             self.console.header("export", f"{saved.folder} -> {plan.folder}")
             if self._books.must_make(plan):

@@ -141,11 +141,12 @@ EXPORT = Stage(
     folder="exported",
     settings=(
         "export.merge_base",
-        "export.dtype",
         "export.parity_rows",
         "export.max_logit_difference",
         "export.max_label_flips",
     ),
+    # Each decides one format, whose identity holds it: another value leaves the other exports up to date.
+    resolved=("export.dtype", "export.gguf_type"),
     upstream=("train",),
 )
 

@@ -7,6 +7,7 @@ import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.console import Console
+from qwenkit.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from qwenkit.pipeline import QwenTrainingPipeline
@@ -290,7 +291,7 @@ def export(
             "-f",
             metavar="NAME",
             rich_help_panel=opt.RESULT,
-            help="adapter or merged; may be given again. Default: export.formats.",
+            help=f"{', '.join(FORMATS)}; may be given again. Default: export.formats.",
         ),
     ] = None,
     merge_base: Annotated[

@@ -79,12 +79,14 @@ class Export(Section):
     section_name: ClassVar[str] = "export"
 
     formats: list[Name] = Field(["merged"], json_schema_extra=RUNTIME_ONLY)
-    """What `qwenkit run` exports: adapter, merged, ..."""
+    """What `qwenkit run` exports: adapter, merged, onnx, gguf."""
     merge_base: Literal["dequantized", "original"] = "dequantized"
     """Base that the adapter is merged into: dequantized is the one it was trained on, decompressed; original
     is the published one, with which it never trained."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the exported weights; auto keeps that of the trained model."""
+    """Precision of a merged export's weights; auto keeps that of the trained model. (onnx is float32.)"""
+    gguf_type: Literal["f32", "f16", "q8_0"] = "f16"
+    """How a gguf export stores its matrices: q8_0 takes 8.5 bits a weight, f16 16, f32 32."""
     parity_rows: int = Field(256, ge=1)
     """Validation rows on which an export is compared with the trained model."""
     max_logit_difference: float = Field(0.1, ge=0)

@@ -1,15 +1,17 @@
 """The adapter as it was trained, for PEFT and qwenkit: small, and bound to its base model."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from qwenkit.errors import ConfigError
+from qwenkit.export.contract import Gives, Written
 from qwenkit.export.parity import score_calibrated
 from qwenkit.modeling.base import OWN_FOLDER
-from qwenkit.modeling.bundle import Bundle, LoadedClassifier, load_model, save_model
+from qwenkit.modeling.bundle import LoadedClassifier, load_model, save_model
 from qwenkit.modeling.own import link_own
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class AdapterFormat:
@@ -17,10 +19,14 @@ class AdapterFormat:
 
     name = "adapter"
     library = "peft"
+    packages: tuple[str, ...] = ()
+    own_settings: tuple[str, ...] = ()
+    gives: Gives = "logits"
+    usage = '    qwenkit predict path/to/this/folder "some text"\n'
 
     def write(
         self, folder: Path, *, trained: LoadedClassifier, trained_folder: Path, settings: Any
-    ) -> Bundle:
+    ) -> Written:
         """Write the folder; the weights are bit for bit those of the trained one.
 
         Raises:
@@ -33,8 +39,9 @@ class AdapterFormat:
         save_model(folder, model=trained.model, tokenizer=trained.tokenizer, bundle=trained.bundle)
         if trained.bundle.base_model.kind == "own":
             link_own(trained_folder / OWN_FOLDER, folder)
-        return trained.bundle
+        method = trained.bundle.quantization.method
+        return Written(trained.bundle, form=f"adapter for the base in {method} quantization")
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
         """Score with the folder read back from disk."""
         return score_calibrated(load_model(folder, device=device), input_ids)

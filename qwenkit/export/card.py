@@ -20,14 +20,6 @@ SHOWN_METRICS = {
     "tpr_at_fpr_1": "TPR at FPR 1 %",
 }
 
-USE_MERGED = """\
-    from transformers import pipeline
-
-    classify = pipeline("text-classification", model="path/to/this/folder")
-    classify("some text", truncation=True, top_k=None)
-"""
-USE_QWENKIT = '    qwenkit predict path/to/this/folder "some text"\n'
-
 LIMITS = """\
 The scores above hold for texts like those of the data named here. Texts of other domains, languages,
 lengths or years are a different question: measure on labelled texts of your own first. Texts are cut
@@ -47,12 +39,21 @@ proof about one.
 
 
 def write_card(
-    folder: Path, *, bundle: Bundle, library: str, parity: Mapping[str, Any], training: Mapping[str, Any]
+    folder: Path,
+    *,
+    bundle: Bundle,
+    library: str,
+    form: str,
+    usage: str,
+    parity: Mapping[str, Any],
+    training: Mapping[str, Any],
 ) -> None:
     """Write README.md with the front matter that the hub reads.
 
     Args:
-        library: The hub's library_name, transformers or peft.
+        library: The hub's library_name: transformers, peft, onnx, ...
+        form: What the weights are, in a few words.
+        usage: How to run the folder, as Markdown.
         parity: From measure_parity.
         training: May hold dataset (a name or hub id), dataset_revision, rows {split: count} and settings
             {name: value}.
@@ -61,7 +62,7 @@ def write_card(
     sections = [
         f"---\n{front}---\n",
         f"# {_plain(' or '.join(bundle.labels))}: a text classifier over {_name_base(bundle)}\n",
-        _describe_model(bundle, library),
+        _describe_model(bundle, form=form) + "\n\n" + usage,
         _describe_normalisation(bundle),
         _describe_data(training),
         _describe_results(bundle),
@@ -102,7 +103,7 @@ def is_detector(bundle: Bundle) -> bool:
     return "human" in words
 
 
-def _describe_model(bundle: Bundle, library: str) -> str:
+def _describe_model(bundle: Bundle, *, form: str) -> str:
     base = bundle.base_model
     sha256 = f"sha256 `{base.sha256}`"
     pinned = {"hub": f"revision `{base.revision}`", "folder": sha256, "own": sha256}.get(
@@ -111,15 +112,12 @@ def _describe_model(bundle: Bundle, library: str) -> str:
     classes = ", ".join(f"{index} = {_plain(label)}" for index, label in enumerate(bundle.labels))
     lines = [
         f"- base model: {_name_base(bundle)} ({pinned})",
-        "- merged into plain weights"
-        if library != "peft"
-        else f"- adapter for the base in {bundle.quantization.method} quantization",
+        f"- {form}",
         f"- classes: {classes}; the positive one is {_plain(bundle.positive_label)}",
         f"- precision: {bundle.dtype}; at most {bundle.max_length} tokens; padded on the right with id "
         f"{bundle.pad_token_id}",
     ]
-    usage = USE_QWENKIT if library == "peft" else USE_MERGED + "\nor\n\n" + USE_QWENKIT
-    return "\n".join(lines) + "\n\n" + usage
+    return "\n".join(lines)
 
 
 def _describe_normalisation(bundle: Bundle) -> str:

@@ -1,52 +1,53 @@
 """The list of export formats, and the one way through which each is written and proven."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from qwenkit.artifacts import write_json
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.adapter import AdapterFormat
 from qwenkit.export.card import write_card
+from qwenkit.export.contract import Format
+from qwenkit.export.gguf_file import GgufFormat
 from qwenkit.export.merged import MergedFormat
-from qwenkit.export.parity import check_parity, choose_rows, measure_parity, score_calibrated
-from qwenkit.modeling.bundle import Bundle, LoadedClassifier, load_model
+from qwenkit.export.onnx_graph import OnnxFormat
+from qwenkit.export.parity import center_logits, check_parity, choose_rows, measure_parity, score_calibrated
+from qwenkit.modeling.bundle import load_model
 
 PARITY_NAME = "parity.json"
-DTYPE_ADVICE = "set export.dtype=float32 for a closer copy"
 ORIGINAL_BASE_ADVICE = "set export.merge_base=dequantized: the adapter was never trained on the original base"
 
 
-class Format(Protocol):
-    """One export format: how it is written. A new one is a module here and a line in FORMATS."""
-
-    name: str
-    library: str
-
-    def write(
-        self, folder: Path, *, trained: LoadedClassifier, trained_folder: Path, settings: Any
-    ) -> Bundle:
-        """Write model files, tokenizer and qwenkit.json; return what went into the last."""
-
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
-        """Load the folder as its users will, and give the logits with the temperature applied."""
-
-
-FORMATS: dict[str, Format] = {entry.name: entry for entry in (AdapterFormat(), MergedFormat())}
+FORMATS: dict[str, Format] = {
+    entry.name: entry for entry in (AdapterFormat(), MergedFormat(), OnnxFormat(), GgufFormat())
+}
 
 
 def find_format(name: str) -> Format:
     """Look a format up by its name.
 
     Raises:
-        ConfigError: There is none of that name; the message lists what there is.
+        ConfigError: There is none of that name, or its packages are not installed.
     """
     if name not in FORMATS:
         raise ConfigError(f'there is no export format "{name}"; there are: {", ".join(FORMATS)}.')
+    if missing := describe_missing(name):
+        raise ConfigError(f"the {name} export {missing}.")
     return FORMATS[name]
+
+
+def describe_missing(name: str) -> str:
+    """Say which packages a format lacks here and how to get them; nothing where it has all."""
+    missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
+    return f"needs {' and '.join(missing)}: `pip install 'qwenkit[{name}]'`" if missing else ""
+
+
+def identify_export(name: str, settings: Any) -> dict[str, Any]:
+    """Name what decides this export and no other: its format, and the settings that only that reads."""
+    return {"format": name} | {each: getattr(settings, each) for each in find_format(name).own_settings}
 
 
 def export_model(
@@ -85,24 +86,28 @@ def export_model(
     trained = load_model(trained_folder, device=device)
     reference = score_calibrated(trained, chosen)
     console.info(f"writing {format_name} from {trained_folder}")
-    bundle = export_format.write(folder, trained=trained, trained_folder=trained_folder, settings=settings)
+    written = export_format.write(folder, trained=trained, trained_folder=trained_folder, settings=settings)
     # Both models together may not fit.
     del trained
     exported = export_format.score(folder, chosen, device=device)
+    if export_format.gives == "log-probabilities":
+        reference = center_logits(reference)
     parity = measure_parity(reference, exported, max_logit_difference=settings.max_logit_difference)
     check_parity(
         parity,
         format_name=format_name,
         max_label_flips=settings.max_label_flips,
-        advice=_advise(settings, bundle),
+        advice=ORIGINAL_BASE_ADVICE if settings.merge_base == "original" else written.advice,
     )
     write_json(folder / PARITY_NAME, parity)
-    write_card(folder, bundle=bundle, library=export_format.library, parity=parity, training=training or {})
+    write_card(
+        folder,
+        bundle=written.bundle,
+        library=export_format.library,
+        form=written.form,
+        usage=export_format.usage,
+        parity=parity,
+        training=training or {},
+    )
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"format": format_name, "bytes": size, "dtype": bundle.dtype, **parity}
-
-
-def _advise(settings: Any, bundle: Bundle) -> str:
-    if settings.merge_base == "original":
-        return ORIGINAL_BASE_ADVICE
-    return "" if bundle.dtype == "float32" else DTYPE_ADVICE
+    return {"format": format_name, "bytes": size, "dtype": written.bundle.dtype, **parity}

@@ -1,10 +1,9 @@
 """One ordinary Qwen3ForSequenceClassification with the adapter merged in, as any server loads it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
+from qwenkit.export.contract import Gives, Written
 from qwenkit.export.parity import score_calibrated
 from qwenkit.modeling.bundle import (
     Bundle,
@@ -15,19 +14,35 @@ from qwenkit.modeling.bundle import (
 )
 from qwenkit.modeling.quantization import QuantizationRecord, dequantize
 
+if TYPE_CHECKING:
+    import numpy as np
+
+USAGE = """\
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model="path/to/this/folder")
+    classify("some text", truncation=True, top_k=None)
+
+or
+
+    qwenkit predict path/to/this/folder "some text"
+"""
+
 
 class MergedFormat:
     """Plain safetensors, no quantization, no PEFT, no remote code."""
 
     name = "merged"
     library = "transformers"
+    packages: tuple[str, ...] = ()
+    own_settings: tuple[str, ...] = ("dtype",)
+    gives: Gives = "logits"
+    usage = USAGE
 
     def write(
         self, folder: Path, *, trained: LoadedClassifier, trained_folder: Path, settings: Any
-    ) -> Bundle:
+    ) -> Written:
         """Merge in float32, then store in the export's dtype.
-
-        The temperature goes into the head, so that any program's softmax gives the calibrated probabilities.
 
         Args:
             settings: Reads merge_base ("dequantized" keeps what the adapter was trained on, "original" takes
@@ -35,19 +50,32 @@ class MergedFormat:
         """
         import torch
 
-        bundle = trained.bundle
-        dtype = bundle.dtype if settings.dtype == "auto" else settings.dtype
-        model = merge(trained, trained_folder, base=settings.merge_base)
-        model.score.weight.data /= bundle.temperature
+        dtype = trained.bundle.dtype if settings.dtype == "auto" else settings.dtype
+        model = merge_calibrated(trained, trained_folder, base=settings.merge_base)
         model.to(getattr(torch, dtype))
-        plain = {"kind": "full", "quantization": QuantizationRecord(), "dtype": dtype, "weights_dtype": None}
-        merged = bundle.model_copy(update={**plain, "temperature": 1.0})
-        save_model(folder, model=model, tokenizer=trained.tokenizer, bundle=merged)
-        return merged
+        bundle = describe_merged(trained.bundle, kind="full", dtype=dtype)
+        save_model(folder, model=model, tokenizer=trained.tokenizer, bundle=bundle)
+        advice = "" if dtype == "float32" else "set export.dtype=float32 for a closer copy"
+        return Written(bundle, form="merged into plain weights", advice=advice)
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
         """Score with the folder read back from disk."""
         return score_calibrated(load_model(folder, device=device), input_ids)
+
+
+def merge_calibrated(trained: LoadedClassifier, trained_folder: Path, *, base: str) -> Any:
+    """Merge, and put the temperature into the head: then any softmax gives calibrated probabilities."""
+    model = merge(trained, trained_folder, base=base)
+    model.score.weight.data /= trained.bundle.temperature
+    return model
+
+
+def describe_merged(
+    bundle: Bundle, *, kind: Literal["full", "onnx", "gguf"], dtype: Literal["bfloat16", "float16", "float32"]
+) -> Bundle:
+    """Say in a bundle that the weights are whole, plain and calibrated."""
+    plain = {"quantization": QuantizationRecord(), "weights_dtype": None, "temperature": 1.0}
+    return bundle.model_copy(update={**plain, "kind": kind, "dtype": dtype})
 
 
 def merge(trained: LoadedClassifier, trained_folder: Path, *, base: str) -> Any:

@@ -45,8 +45,9 @@ class Bundle(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    kind: Literal["adapter", "full"]
-    """An adapter beside a base that is loaded from elsewhere, or all the weights."""
+    kind: Literal["adapter", "full", "onnx", "gguf"]
+    """An adapter beside a base that is loaded from elsewhere, or all the weights; onnx and gguf are for other
+    programs."""
 
     base_model: BaseIdentity
     labels: list[str] = Field(min_length=2)
@@ -172,6 +173,11 @@ def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
         verify(folder, deep=True)
     tokenizer = load_tokenizer(folder)
     bundle = _find_bundle(folder, tokenizer)
+    if bundle.kind in ("onnx", "gguf"):
+        raise ArtifactError(
+            f"{folder} holds a model in the {bundle.kind} format, which other programs run (its README.md "
+            "shows how): name the run that it was made from, or a merged export."
+        )
     unknown = [name for name in bundle.normalisation if name not in RULES]
     if unknown:
         raise ArtifactError(

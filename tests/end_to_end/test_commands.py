@@ -15,7 +15,7 @@ from qwenkit.cli.app import app
 from qwenkit.modeling.bundle import read_bundle
 from qwenkit.pipeline import QwenTrainingPipeline
 
-HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn")
+HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn", "numpy")
 
 
 def call(*arguments: object, code: int = 0) -> str:

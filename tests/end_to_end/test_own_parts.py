@@ -1,6 +1,7 @@
 """What a user of the class may change or put in, each from the first step to a model that loads again."""
 
 import linecache
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,17 @@ def test_an_export_format_that_does_not_exist_is_refused_before_training(make: A
     pipeline = make()
     pipeline.config.export.formats = ["mergd"]
     with pytest.raises(ConfigError, match="did you mean merged"):
+        pipeline.setup_model()
+
+
+def test_an_export_format_whose_packages_are_missing_is_refused_before_training(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make()
+    pipeline.config.export.formats = ["merged", "onnx"]
+    # So Python itself marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"onnx needs onnxscript: `pip install 'qwenkit\[onnx\]'`"):
         pipeline.setup_model()
 
 

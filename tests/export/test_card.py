@@ -18,7 +18,15 @@ TRAINING = {
 
 
 def write(folder, *, training=None, library="transformers", **fields):
-    write_card(folder, bundle=make_bundle(**fields), library=library, parity=PARITY, training=training or {})
+    write_card(
+        folder,
+        bundle=make_bundle(**fields),
+        library=library,
+        form="merged into plain weights",
+        usage="    classify --this\n",
+        parity=PARITY,
+        training=training or {},
+    )
     return huggingface_hub.ModelCard.load(folder / "README.md")
 
 
@@ -59,6 +67,8 @@ def test_the_card_tells_revision_labels_metrics_data_parity_and_versions(tmp_pat
         "| torch |",
         "Do not accuse a person",
         "at most 24 tokens",
+        "merged into plain weights",
+        "    classify --this",
     ):
         assert expected in text, expected
     assert "AUROC" not in text

@@ -1,6 +1,10 @@
 """Every export says what the trained model says, proves it, and is complete by itself."""
 
 import json
+import re
+import sys
+import textwrap
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -13,8 +17,8 @@ from qwenkit.artifacts import read_json
 from qwenkit.config.schema import Export
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.export.formats import FORMATS, export_model
-from qwenkit.export.parity import score_calibrated
+from qwenkit.export.formats import FORMATS, describe_missing, export_model, find_format, identify_export
+from qwenkit.export.parity import center_logits, score_calibrated
 from qwenkit.modeling.bundle import load_model
 from qwenkit.modeling.predictor import Predictor
 from tests.modeling.tiny_models import LABELS, MAX_LENGTH, make_documents, save_trained
@@ -37,11 +41,16 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def merged(trained, tmp_path_factory):
+def exports(trained, tmp_path_factory):
+    """Its export in every format: folder and summary."""
+    root = tmp_path_factory.mktemp("export")
+    return {name: (root / name, run_export(name, trained, root / name)) for name in FORMATS}
+
+
+@pytest.fixture
+def merged(exports):
     """Its merged export."""
-    folder = tmp_path_factory.mktemp("export") / "merged"
-    run_export("merged", trained, folder)
-    return folder
+    return exports["merged"][0]
 
 
 def run_export(name, trained, folder, *, training=None, **settings):
@@ -58,10 +67,13 @@ def run_export(name, trained, folder, *, training=None, **settings):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_loads_from_disk_and_agrees_with_the_trained_model(name, trained, tmp_path):
-    summary = run_export(name, trained, tmp_path)
+def test_every_format_loads_from_disk_and_agrees_with_the_trained_model(name, trained, exports):
+    folder, summary = exports[name]
     reference = score_calibrated(load_model(trained, device="cpu"), DOCUMENTS)
-    exported = score_calibrated(load_model(tmp_path, device="cpu"), DOCUMENTS)
+    if FORMATS[name].gives == "log-probabilities":
+        reference = center_logits(reference)
+    exported = FORMATS[name].score(folder, DOCUMENTS, device="cpu")
+    assert exported.shape == (len(DOCUMENTS), len(LABELS))
     assert reference.std() > 0.5
     # The trained model multiplies its 4-bit weights in bfloat16, which keeps 8 bits.
     np.testing.assert_allclose(exported, reference, atol=0.02 * np.abs(reference).max())
@@ -70,17 +82,71 @@ def test_every_format_loads_from_disk_and_agrees_with_the_trained_model(name, tr
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_writes_its_card_its_proof_and_no_pickle(name, trained, tmp_path):
-    run_export(name, trained, tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
+def test_every_format_writes_its_card_its_proof_and_no_pickle(name, exports):
+    folder, _ = exports[name]
+    names = {path.name for path in folder.iterdir()}
     assert {"README.md", "parity.json", "qwenkit.json", "tokenizer.json"} <= names
-    assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in tmp_path.rglob("*"))
-    parity = read_json(tmp_path / "parity.json")
+    assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in folder.rglob("*"))
+    parity = read_json(folder / "parity.json")
     assert parity["rows"] == len(DOCUMENTS)
     assert parity["difference_allowed"] >= 0.1 and parity["rows_over"] == 0
-    card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
+    card = huggingface_hub.ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag == "text-classification"
     assert card.data.library_name == FORMATS[name].library
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_file_of_an_export_tells_a_path_of_this_machine(name, exports):
+    folder, _ = exports[name]
+    places = [str(folder.parent), str(Path(__file__).parents[2]), str(Path(torch.__file__).parent)]
+    for path in folder.rglob("*"):
+        content = path.read_bytes()
+        assert not any(place.encode() in content for place in places), path.name
+
+
+def run_usage(folder):
+    """Run the first Python block of a card as it stands there, and give what it leaves behind."""
+    block = re.search(r"\n\n((?:    .*\n|\n(?=    ))+)", (folder / "README.md").read_text())
+    code = textwrap.dedent(block[1]).replace("path/to/this/folder", str(folder))
+    names = {}
+    exec(code, names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["onnx", "gguf"])
+def test_the_usage_on_the_card_gives_the_probabilities_of_the_trained_model(name, trained, exports):
+    texts = ["some text", "another, longer text"]
+    expected = Predictor.from_folder(trained, device="cpu").predict(texts).probabilities
+    found = np.array(run_usage(exports[name][0])["probabilities"])
+    # bfloat16 products in the trained model, see above.
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_the_usage_on_the_merged_card_runs(exports):
+    names = run_usage(exports["merged"][0])
+    scores = names["classify"]("some text", truncation=True, top_k=None)
+    assert {entry["label"] for entry in scores} == set(LABELS)
+
+
+@pytest.mark.parametrize("name", ["onnx", "gguf"])
+def test_qwenkit_says_which_exports_other_programs_run(name, exports):
+    with pytest.raises(ArtifactError, match=f"in the {name} format, which other programs run"):
+        load_model(exports[name][0], device="cpu")
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime"), ("gguf", "xllamacpp")])
+def test_a_format_without_its_packages_says_how_to_get_them(name, package, monkeypatch):
+    assert describe_missing(name) == ""
+    # So Python itself marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"needs {package}: `pip install 'qwenkit\[{name}\]'`"):
+        find_format(name)
+
+
+def test_a_setting_of_one_format_is_part_of_that_one_alone():
+    small, large = Export(gguf_type="q8_0"), Export(gguf_type="f32")
+    assert identify_export("gguf", small) != identify_export("gguf", large)
+    assert identify_export("merged", small) == identify_export("merged", large)
 
 
 def test_the_adapter_export_is_exact(trained, tmp_path):
@@ -168,13 +234,14 @@ def test_half_precision_is_smaller_and_close(dtype, trained, merged, tmp_path):
     assert 0 < summary["max_abs"] < 0.1
 
 
-def test_the_original_base_is_another_model_and_says_so(trained, tmp_path):
+@pytest.mark.parametrize("name", ["merged", "gguf"])
+def test_the_original_base_is_another_model_and_says_so(name, trained, tmp_path):
     relaxed = {"max_logit_difference": 100, "max_label_flips": 1.0}
-    original = run_export("merged", trained, tmp_path / "original", merge_base="original", **relaxed)
-    dequantized = run_export("merged", trained, tmp_path / "dequantized", **relaxed)
+    original = run_export(name, trained, tmp_path / "original", merge_base="original", **relaxed)
+    dequantized = run_export(name, trained, tmp_path / "dequantized", **relaxed)
     assert original["max_abs"] > 5 * dequantized["max_abs"]
     with pytest.raises(ArtifactError, match="never trained on the original base"):
-        run_export("merged", trained, tmp_path / "again", merge_base="original", max_logit_difference=1e-3)
+        run_export(name, trained, tmp_path / "again", merge_base="original", max_logit_difference=1e-3)
 
 
 def test_an_export_over_the_tolerance_is_an_error_with_the_numbers(trained, tmp_path):
@@ -208,5 +275,7 @@ def test_a_model_trained_whole_has_no_adapter_to_export(tmp_path):
 
 
 def test_an_unknown_format_is_refused_with_the_list(trained, tmp_path):
-    with pytest.raises(ConfigError, match='no export format "tflite"; there are: adapter, merged'):
+    with pytest.raises(
+        ConfigError, match='no export format "tflite"; there are: adapter, merged, onnx, gguf'
+    ):
         run_export("tflite", trained, tmp_path)
