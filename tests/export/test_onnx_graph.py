@@ -5,11 +5,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from qwenkit.export.merged import merge
 from qwenkit.export.onnx_graph import build_graph, save_graph
-from qwenkit.modeling.bundle import load_model
 from qwenkit.modeling.predictor import predict_logits
-from tests.modeling.tiny_models import make_documents, make_tokenizer, save_trained
+from tests.modeling.tiny_models import load_tiny, make_documents, make_tokenizer, train_briefly
 
 PAD = make_tokenizer().pad_token_id
 DOCUMENTS = [document.tolist() for document in make_documents(12, seed=5)[0]]
@@ -18,11 +16,9 @@ CLOSE = {"atol": 2e-6, "rtol": 1e-5}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A merged float32 classifier."""
-    folder = tmp_path_factory.mktemp("run")
-    save_trained(folder, modules_to_save=["embed_tokens"])
-    return merge(load_model(folder, device="cpu"), folder, base="dequantized")
+def model():
+    """A float32 classifier of two layers: what goes wrong at a pad in the first shows in the second."""
+    return train_briefly(load_tiny())
 
 
 @pytest.fixture(scope="module")
