@@ -143,7 +143,7 @@ def _wrap(model: Any) -> Any:
             places = torch.arange(input_ids.shape[1])
             is_real = attention_mask.bool()
             is_earlier = places[None, :] < places[:, None]
-            # Each token sees itself, padding too: a row of attention without any entry would be NaN.
+            # Each token sees itself, padding too: the softmax of a row without any entry would be 0/0.
             is_self = places[None, :] == places[:, None]
             is_seen = (is_earlier & is_real[:, None, :]) | is_self
             decoder = self.classifier.model
