@@ -1,7 +1,9 @@
 """The adapter as it was trained, for PEFT and qwenkit: small, and bound to its base model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qwenkit.errors import ConfigError
 from qwenkit.export.contract import Gives, Written
@@ -9,9 +11,6 @@ from qwenkit.export.parity import score_calibrated
 from qwenkit.modeling.base import OWN_FOLDER
 from qwenkit.modeling.bundle import LoadedClassifier, load_model, save_model
 from qwenkit.modeling.own import link_own
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class AdapterFormat:
@@ -42,6 +41,9 @@ class AdapterFormat:
         method = trained.bundle.quantization.method
         return Written(trained.bundle, form=f"adapter for the base in {method} quantization")
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
         """Score with the folder read back from disk."""
         return score_calibrated(load_model(folder, device=device), input_ids)
+
+
+FORMAT = AdapterFormat()

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from qwenkit.modeling.bundle import Bundle, LoadedClassifier
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Gives = Literal["logits", "log-probabilities"]
 """What a program tells: logits, or only what is left of them after a softmax."""
@@ -29,7 +28,7 @@ class Written:
 
 
 class Format(Protocol):
-    """One export format. A new one is a module here and a line in formats.FORMATS.
+    """One export format. A new one is a module that holds it as FORMAT, and an entry in formats.FORMATS.
 
     Attributes:
         library: The hub's library_name.
@@ -58,7 +57,7 @@ class Format(Protocol):
             ConfigError: The format cannot hold this model.
         """
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
         """Load the folder as its users will, and score tokenized documents, the temperature applied.
 
         Returns:

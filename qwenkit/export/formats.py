@@ -1,32 +1,19 @@
-"""The list of export formats, and the one way through which each is written and proven."""
+"""The list of export formats; the command line reads it, so nothing heavy is imported here."""
 
-from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwenkit.artifacts import write_json
-from qwenkit.console import Console
-from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.export.adapter import AdapterFormat
-from qwenkit.export.card import write_card
-from qwenkit.export.contract import Format
-from qwenkit.export.gguf_file import GgufFormat
-from qwenkit.export.merged import MergedFormat
-from qwenkit.export.onnx_graph import OnnxFormat
-from qwenkit.export.parity import center_logits, check_parity, choose_rows, measure_parity, score_calibrated
-from qwenkit.modeling.bundle import load_model
+from qwenkit.errors import ConfigError
 
-PARITY_NAME = "parity.json"
-ORIGINAL_BASE_ADVICE = "set export.merge_base=dequantized: the adapter was never trained on the original base"
+if TYPE_CHECKING:
+    from qwenkit.export.contract import Format
+
+FORMATS = {"adapter": "adapter", "merged": "merged", "onnx": "onnx_graph", "gguf": "gguf_file"}
+"""Each format's name, and the module of this package that holds it as FORMAT."""
 
 
-FORMATS: dict[str, Format] = {
-    entry.name: entry for entry in (AdapterFormat(), MergedFormat(), OnnxFormat(), GgufFormat())
-}
-
-
-def find_format(name: str) -> Format:
+def find_format(name: str) -> "Format":
     """Look a format up by its name.
 
     Raises:
@@ -36,12 +23,12 @@ def find_format(name: str) -> Format:
         raise ConfigError(f'there is no export format "{name}"; there are: {", ".join(FORMATS)}.')
     if missing := describe_missing(name):
         raise ConfigError(f"the {name} export {missing}.")
-    return FORMATS[name]
+    return _load_format(name)
 
 
 def describe_missing(name: str) -> str:
     """Say which packages a format lacks here and how to get them; nothing where it has all."""
-    missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
+    missing = [package for package in _load_format(name).packages if find_spec(package) is None]
     return f"needs {' and '.join(missing)}: `pip install 'qwenkit[{name}]'`" if missing else ""
 
 
@@ -50,64 +37,6 @@ def identify_export(name: str, settings: Any) -> dict[str, Any]:
     return {"format": name} | {each: getattr(settings, each) for each in find_format(name).own_settings}
 
 
-def export_model(
-    format_name: str,
-    *,
-    folder: Path,
-    trained_folder: Path,
-    input_ids: Any,
-    settings: Any,
-    console: Console,
-    training: Mapping[str, Any] | None = None,
-    device: Any = None,
-) -> dict[str, Any]:
-    """Export a trained model into a folder, read it back from there and compare it with the original.
-
-    Args:
-        folder: Empty; a staging folder, so that an export that fails here is never seen.
-        trained_folder: A run's trained/ or a checkpoint.
-        input_ids: Tokenized validation documents; parity_rows of them are used.
-        settings: The export section.
-        training: What the card says about the data, e.g. {"dataset": ..., "rows": {"train": ...}}.
-
-    Returns:
-        format, bytes, dtype and the parity numbers.
-
-    Raises:
-        ConfigError: There is no such format, or it cannot hold this model.
-        ArtifactError: The export differs from the trained model by more than the settings allow.
-    """
-    export_format = find_format(format_name)
-    if len(input_ids) == 0:
-        raise ArtifactError(
-            f"{trained_folder} cannot be proven against its export: there are no validation rows."
-        )
-    chosen = [input_ids[int(row)] for row in choose_rows(len(input_ids), settings.parity_rows)]
-    trained = load_model(trained_folder, device=device)
-    reference = score_calibrated(trained, chosen)
-    console.info(f"writing {format_name} from {trained_folder}")
-    written = export_format.write(folder, trained=trained, trained_folder=trained_folder, settings=settings)
-    # Both models together may not fit.
-    del trained
-    exported = export_format.score(folder, chosen, device=device)
-    if export_format.gives == "log-probabilities":
-        reference = center_logits(reference)
-    parity = measure_parity(reference, exported, max_logit_difference=settings.max_logit_difference)
-    check_parity(
-        parity,
-        format_name=format_name,
-        max_label_flips=settings.max_label_flips,
-        advice=ORIGINAL_BASE_ADVICE if settings.merge_base == "original" else written.advice,
-    )
-    write_json(folder / PARITY_NAME, parity)
-    write_card(
-        folder,
-        bundle=written.bundle,
-        library=export_format.library,
-        form=written.form,
-        usage=export_format.usage,
-        parity=parity,
-        training=training or {},
-    )
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"format": format_name, "bytes": size, "dtype": written.bundle.dtype, **parity}
+def _load_format(name: str) -> "Format":
+    found: Format = import_module(f"qwenkit.export.{FORMATS[name]}").FORMAT
+    return found

@@ -6,16 +6,15 @@ gives the softmax. The export is proven by llama.cpp itself, run on the file thr
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.gguf_vocabulary import add_vocabulary
 from qwenkit.export.merged import describe_merged, merge_calibrated
 from qwenkit.modeling.bundle import LoadedClassifier, save_tokenizer, write_bundle
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FILE_NAME = "model.gguf"
 ARCHITECTURE = "qwen3"
@@ -81,14 +80,12 @@ class GgufFormat:
             bundle, form=f"merged into a GGUF file, matrices as {settings.gguf_type}", advice=advice
         )
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
         """Score with llama.cpp, in one batch after the other.
 
         Returns:
             Logarithms of the probabilities, less their mean in the row.
         """
-        import numpy as np
-
         from qwenkit.export.parity import center_logits
 
         server = _start_llama(folder / FILE_NAME, longest=max(map(len, input_ids)))
@@ -104,6 +101,9 @@ class GgufFormat:
         # A probability that float32 rounds to 0 has no logarithm.
         probabilities = np.maximum(np.array(rows, dtype=np.float32), np.finfo(np.float32).tiny)
         return center_logits(np.log(probabilities))
+
+
+FORMAT = GgufFormat()
 
 
 def _check_config(config: Any) -> None:
@@ -169,7 +169,7 @@ def _add_tensors(writer: Any, model: Any, *, wanted: Any) -> None:
         writer.add_tensor(found, gguf.quantize(values, kind), raw_dtype=kind)
 
 
-def _choose_type(name: str, values: "np.ndarray", wanted: Any) -> Any:
+def _choose_type(name: str, values: np.ndarray, wanted: Any) -> Any:
     """Keep the head and the norms exact: they are small, and every logit passes through them."""
     import gguf
 

@@ -1,7 +1,9 @@
 """One ordinary Qwen3ForSequenceClassification with the adapter merged in, as any server loads it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.parity import score_calibrated
@@ -13,9 +15,6 @@ from qwenkit.modeling.bundle import (
     save_model,
 )
 from qwenkit.modeling.quantization import QuantizationRecord, dequantize
-
-if TYPE_CHECKING:
-    import numpy as np
 
 USAGE = """\
     from transformers import pipeline
@@ -58,9 +57,12 @@ class MergedFormat:
         advice = "" if dtype == "float32" else "set export.dtype=float32 for a closer copy"
         return Written(bundle, form="merged into plain weights", advice=advice)
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
         """Score with the folder read back from disk."""
         return score_calibrated(load_model(folder, device=device), input_ids)
+
+
+FORMAT = MergedFormat()
 
 
 def merge_calibrated(trained: LoadedClassifier, trained_folder: Path, *, base: str) -> Any:

@@ -9,14 +9,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.merged import describe_merged, merge_calibrated
 from qwenkit.modeling.bundle import LoadedClassifier, save_tokenizer, write_bundle
-
-if TYPE_CHECKING:
-    import numpy as np
 
 GRAPH_NAME = "model.onnx"
 # The name that the hub and transformers.js know.
@@ -71,9 +70,8 @@ class OnnxFormat:
         write_bundle(folder, bundle)
         return Written(bundle, form=f"merged into an ONNX graph of opset {OPSET} with float32 weights")
 
-    def score(self, folder: Path, input_ids: Any, *, device: Any) -> "np.ndarray":
+    def score(self, folder: Path, input_ids: Any, *, device: Any) -> np.ndarray:
         """Score with onnxruntime, on the CPU, in batches whose documents differ in length."""
-        import numpy as np
         import onnxruntime
 
         from qwenkit.modeling.bundle import read_bundle
@@ -86,6 +84,9 @@ class OnnxFormat:
             inputs = _pad_on_the_right(documents, pad_token_id)
             parts.append(session.run(["logits"], dict(zip(INPUT_NAMES, inputs, strict=True)))[0])
         return np.concatenate(parts)
+
+
+FORMAT = OnnxFormat()
 
 
 def build_graph(model: Any) -> Any:
@@ -174,10 +175,8 @@ def _save_config(model: Any, folder: Path) -> None:
     config.save_pretrained(folder)
 
 
-def _pad_on_the_right(documents: Any, pad_token_id: int) -> "tuple[np.ndarray, np.ndarray]":
+def _pad_on_the_right(documents: Any, pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Lay documents into input_ids and attention_mask, int64, shape (documents, longest)."""
-    import numpy as np
-
     ids = np.full((len(documents), max(map(len, documents))), pad_token_id, dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, document in enumerate(documents):

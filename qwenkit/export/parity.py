@@ -1,17 +1,16 @@
 """Whether an export says the same as the model that was trained, measured on validation rows."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qwenkit.errors import ArtifactError
 from qwenkit.modeling.bundle import LoadedClassifier
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 def measure_parity(
-    reference_logits: "np.ndarray", exported_logits: "np.ndarray", *, max_logit_difference: float = 0.1
+    reference_logits: np.ndarray, exported_logits: np.ndarray, *, max_logit_difference: float = 0.1
 ) -> dict[str, Any]:
     """Compare two models' logits on the same rows.
 
@@ -26,8 +25,6 @@ def measure_parity(
         (rows with a larger difference, or one that is not finite), label_flips (rows whose likeliest class
         changed).
     """
-    import numpy as np
-
     difference = np.abs(reference_logits.astype(np.float64) - exported_logits.astype(np.float64))
     flips = reference_logits.argmax(axis=1) != exported_logits.argmax(axis=1)
     spread = float(reference_logits.std(dtype=np.float64))
@@ -72,10 +69,8 @@ def check_parity(
     )
 
 
-def score_calibrated(loaded: LoadedClassifier, input_ids: Any) -> "np.ndarray":
+def score_calibrated(loaded: LoadedClassifier, input_ids: Any) -> np.ndarray:
     """Score documents as logits with the temperature applied, float32, shape (rows, classes)."""
-    import numpy as np
-
     from qwenkit.modeling.predictor import DOCUMENTS_PER_BATCH, predict_logits
 
     bundle = loaded.bundle
@@ -89,13 +84,11 @@ def score_calibrated(loaded: LoadedClassifier, input_ids: Any) -> "np.ndarray":
     return logits / np.float32(bundle.temperature)
 
 
-def center_logits(logits: "np.ndarray") -> "np.ndarray":
+def center_logits(logits: np.ndarray) -> np.ndarray:
     """Take from each row its mean: what all its logits share, no softmax shows."""
     return logits - logits.mean(axis=1, keepdims=True)
 
 
-def choose_rows(total: int, rows: int) -> "np.ndarray":
+def choose_rows(total: int, rows: int) -> np.ndarray:
     """Pick up to `rows` row numbers spread evenly over a split, the same each time."""
-    import numpy as np
-
     return np.unique(np.linspace(0, total - 1, num=min(rows, total)).round().astype(np.int64))

@@ -6,7 +6,7 @@ from typing import Any
 from qwenkit.artifacts import read_manifest
 from qwenkit.config import Config
 from qwenkit.console import Console
-from qwenkit.export.formats import export_model
+from qwenkit.export.conduct import export_model
 from qwenkit.export.parity import choose_rows
 from qwenkit.modeling.bundle import read_bundle
 from qwenkit.runs import Workspace

@@ -17,7 +17,8 @@ from qwenkit.artifacts import read_json
 from qwenkit.config.schema import Export
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.export.formats import FORMATS, describe_missing, export_model, find_format, identify_export
+from qwenkit.export.conduct import export_model
+from qwenkit.export.formats import FORMATS, describe_missing, find_format, identify_export
 from qwenkit.export.parity import center_logits, score_calibrated
 from qwenkit.modeling.bundle import load_model
 from qwenkit.modeling.predictor import Predictor
@@ -70,9 +71,9 @@ def run_export(name, trained, folder, *, training=None, **settings):
 def test_every_format_loads_from_disk_and_agrees_with_the_trained_model(name, trained, exports):
     folder, summary = exports[name]
     reference = score_calibrated(load_model(trained, device="cpu"), DOCUMENTS)
-    if FORMATS[name].gives == "log-probabilities":
+    if find_format(name).gives == "log-probabilities":
         reference = center_logits(reference)
-    exported = FORMATS[name].score(folder, DOCUMENTS, device="cpu")
+    exported = find_format(name).score(folder, DOCUMENTS, device="cpu")
     assert exported.shape == (len(DOCUMENTS), len(LABELS))
     assert reference.std() > 0.5
     # The trained model multiplies its 4-bit weights in bfloat16, which keeps 8 bits.
@@ -92,7 +93,7 @@ def test_every_format_writes_its_card_its_proof_and_no_pickle(name, exports):
     assert parity["difference_allowed"] >= 0.1 and parity["rows_over"] == 0
     card = huggingface_hub.ModelCard.load(folder / "README.md")
     assert card.data.pipeline_tag == "text-classification"
-    assert card.data.library_name == FORMATS[name].library
+    assert card.data.library_name == find_format(name).library
 
 
 @pytest.mark.parametrize("name", FORMATS)

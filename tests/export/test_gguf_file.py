@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 
 from qwenkit.config.schema import Export
 from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.export.formats import FORMATS
+from qwenkit.export.gguf_file import FORMAT
 from qwenkit.modeling.bundle import LoadedClassifier
 from qwenkit.modeling.predictor import compute_probabilities, predict_logits
 from qwenkit.tokens.encoding import encode_texts
@@ -65,7 +65,7 @@ def server(folder):
 
 def write(trained, folder, gguf_type):
     settings = Export(gguf_type=gguf_type)
-    FORMATS["gguf"].write(folder, trained=trained, trained_folder=folder, settings=settings)
+    FORMAT.write(folder, trained=trained, trained_folder=folder, settings=settings)
     return folder
 
 
@@ -82,7 +82,7 @@ def score_trained_one(trained, ids):
 
 
 def score_file(folder):
-    return compute_probabilities(FORMATS["gguf"].score(folder, DOCUMENTS, device="cpu"))
+    return compute_probabilities(FORMAT.score(folder, DOCUMENTS, device="cpu"))
 
 
 def test_llama_cpp_gives_the_probabilities_of_all_three_classes(folder, expected):
@@ -140,7 +140,7 @@ def test_a_file_that_was_cut_short_is_one_clear_error(folder, tmp_path):
     content = (folder / "model.gguf").read_bytes()
     (tmp_path / "model.gguf").write_bytes(content[: len(content) // 2])
     with pytest.raises(ArtifactError, match="cannot load"):
-        FORMATS["gguf"].score(tmp_path, DOCUMENTS, device="cpu")
+        FORMAT.score(tmp_path, DOCUMENTS, device="cpu")
 
 
 def test_a_model_that_is_no_qwen3_is_refused(trained, tmp_path):
