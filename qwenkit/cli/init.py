@@ -12,8 +12,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write into.")] = Path("."),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.")] = Path("."),
+    force: opt.ForceOption = False,
     debug: opt.DebugOption = False,
     quiet: opt.QuietOption = False,
     json: opt.JsonOption = False,
@@ -32,7 +32,7 @@ def init(
             return
         for path, (description, _) in zip(written, files.values(), strict=True):
             console.success(f"wrote {path}: {description}")
-        console.info(f"next: {following}")
+        console.next(following)
 
 
 def list_starter_files() -> dict[str, tuple[str, Path]]:
