@@ -30,6 +30,8 @@ PHRASE_ROWS = 5_000
 WORD_ROWS = 3_000
 # Inside fewer rows than this the AUROC of a coin comes too near the warning line.
 LEAST_DOMAIN_ROWS = 400
+# Eight families in each of many domains: the largest of so many chances must be further off.
+DOMAIN_WARNING_AUROC = 0.75
 WORD_FOLDS = 2
 SHOWN_ROWS = 3
 SHOWN_PHRASES = 20
@@ -168,7 +170,7 @@ def _find_telling_domain(values: np.ndarray, rows: AuditedRows) -> tuple[str, np
         for domain, places in rows.list_domains(least_rows=LEAST_DOMAIN_ROWS)
     ]
     best = max(judged, key=lambda each: each[2], default=None)
-    return best if best is not None and best[2] > WARNING_AUROC else None
+    return best if best is not None and best[2] > DOMAIN_WARNING_AUROC else None
 
 
 def _fact(name: str, kind: str, title: str, looks_at: str, auroc: float, rows: AuditedRows) -> dict[str, Any]:

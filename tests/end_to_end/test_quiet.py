@@ -25,7 +25,9 @@ def test_a_quiet_run_prints_nothing_tracks_offline_and_writes_no_secret(
     hub: LocalHub, tmp_path: Path
 ) -> None:
     environment = make_environment(tmp_path, endpoint=hub.endpoint, WANDB_MODE="offline", **SECRETS)
-    outcome = run_alone(tmp_path, "run", "--dataset", "10k", *SHORT, "--quiet", environment=environment)
+    # The rows of the test hub give their class away, and a warning is shown even then.
+    settings = (*SHORT, "--set", "dataset.audit=false")
+    outcome = run_alone(tmp_path, "run", "--dataset", "10k", *settings, "--quiet", environment=environment)
     assert outcome.code == 0, outcome.told
     assert (outcome.out, outcome.err) == ("", "")
     run = tmp_path / "output" / "qwen3-0.6b-10k"
