@@ -385,6 +385,7 @@ class QwenTrainingPipeline:
     @after("create_trainer")
     def train(self) -> None:
         """Train, or go on from a checkpoint, and publish trained/ before anything after it can fail."""
+        from qwenkit.steps.summaries import describe_work
         from qwenkit.steps.trained import publish_trained
         from qwenkit.training.checkpoints import resolve_resume
 
@@ -400,6 +401,7 @@ class QwenTrainingPipeline:
         checkpoint = resolve_resume(wanted, self.run_folder, warn=self.console.warn)
         if checkpoint is not None:
             self.console.info(f"going on from {checkpoint} (--force starts over)")
+        self.console.info(describe_work(self.trainer.args, self.train_tokenized))
         self.trainer.train(resume_from_checkpoint=checkpoint)
         bundle = self._make_bundle()
         self._bundle = publish_trained(

@@ -93,7 +93,7 @@ ForceOption = Annotated[
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", rich_help_panel=OUTPUT, help="Show tracebacks.")]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Print errors only.")
+    bool, typer.Option("--quiet", "-q", rich_help_panel=OUTPUT, help="Print warnings and errors only.")
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print the result as JSON on stdout.")

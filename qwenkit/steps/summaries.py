@@ -1,10 +1,12 @@
 """What each step shows when it is done: row accounts, lengths, results."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qwenkit.console import Console
 from qwenkit.text.leak_table import describe_audit, leak_table, leak_warnings
+from qwenkit.training.schedule import count_steps
 
 if TYPE_CHECKING:
     from qwenkit.data.prepared import PreparedData
@@ -72,3 +74,23 @@ def show_leaks(console: Console, leaks: Mapping[str, Any] | None) -> None:
     console.info(describe_audit(leaks))
     for warning in leak_warnings(leaks):
         console.warn(warning)
+
+
+def describe_work(arguments: Any, tokenized: Any) -> str:
+    """Say in a line what a training run is about to do.
+
+    Args:
+        arguments: The trainer's, in which a batch is one rank's share of a step.
+        tokenized: The train split, as token ids.
+    """
+    documents = arguments.per_device_train_batch_size * arguments.world_size
+    per_epoch = count_steps(len(tokenized), documents)
+    by_epochs = math.ceil(per_epoch * arguments.num_train_epochs)
+    steps = arguments.max_steps if arguments.max_steps > 0 else by_epochs
+    parts = [f"{steps:,} steps of {min(documents, len(tokenized)):,} documents"]
+    if "length" in tokenized.column_names:
+        tokens = sum(tokenized["length"]) * steps / per_epoch
+        parts.append(f"about {tokens:,.0f} tokens")
+    if arguments.eval_strategy == "steps":
+        parts.append(f"evaluated every {arguments.eval_steps:,.0f} steps")
+    return ", ".join(parts)
