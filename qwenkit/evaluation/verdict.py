@@ -76,16 +76,13 @@ def _judge_against_baselines(
     interval = leads.get(best, {}).get("balanced_accuracy" if metrics["auroc"] is None else "auroc")
     low, high = (lead, lead) if interval is None else (interval.low, interval.high)
     margin = LEVEL_MARGIN if interval is None else 0.0
-    bounds = "" if interval is None else f" (95 % interval {low:+.3f} to {high:+.3f})"
+    bounds = _show_bounds(interval)
     named = f"{PROBES[best].title} ({measure} {ranking_score(baselines[best]):.3f})"
     if low > margin:
         return "good", f"It beats the best simple baseline, {named}, by {lead:.3f}{bounds}."
     if high < -margin:
-        return (
-            "bad",
-            f"A simple baseline beats it by {-lead:.3f}{bounds}: {named}, which uses no language model at "
-            "all.",
-        )
+        by = f"{-lead:.3f}{_show_bounds(interval, sign=-1)}"
+        return "bad", f"A simple baseline beats it by {by}: {named}, which uses no language model at all."
     if interval is not None:
         return (
             "level",
@@ -96,6 +93,14 @@ def _judge_against_baselines(
         "level",
         f"It is level with the best simple baseline, {named}, which uses no language model at all.",
     )
+
+
+def _show_bounds(interval: Interval | None, *, sign: int = 1) -> str:
+    """Show the interval of a lead; the sign turns that of one side into that of the other."""
+    if interval is None:
+        return ""
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    return f" (95 % interval {low:+.3f} to {high:+.3f})"
 
 
 def _describe_frozen(context: ReportContext) -> str:

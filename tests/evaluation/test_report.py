@@ -322,6 +322,8 @@ def test_only_a_lead_larger_than_chance_beats_a_baseline(
     )
     assert verdict.tone == tone
     assert verdict.against_baselines.startswith(said)
+    # "Beats it by" speaks for the baseline, so its bounds do too.
+    low, high = (-high, -low) if tone == "bad" else (low, high)
     assert f"(95 % interval {low:+.3f} to {high:+.3f})" in verdict.against_baselines
 
 
