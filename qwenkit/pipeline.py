@@ -424,7 +424,7 @@ class QwenTrainingPipeline:
     # ---- Evaluate and export ----
 
     @after("load_config")
-    def load_trained(self, path: Path | None = None) -> None:
+    def load_trained(self, path: str | Path | None = None) -> None:
         """Take a saved model instead of training one: a run, a checkpoint, an export, any classifier folder.
 
         Args:
@@ -432,7 +432,7 @@ class QwenTrainingPipeline:
         """
         from qwenkit.modeling.bundle import load_model
 
-        self._saved = find_model(path, self.workspace)
+        self._saved = find_model(None if path is None else Path(path), self.workspace)
         self.console.header("model", f"{self._saved.folder}{'' if path else ' (the newest run)'}")
         loaded = load_model(self._saved.folder)
         self._bundle = loaded.bundle
