@@ -17,7 +17,7 @@ class AdapterFormat:
     """LoRA tensors, score head, modules trained whole, tokenizer and qwenkit.json."""
 
     name = "adapter"
-    library = "peft"
+    hub_library = "peft"
     packages: tuple[str, ...] = ()
     own_settings: tuple[str, ...] = ()
     gives: Gives = "logits"

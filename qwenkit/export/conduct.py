@@ -69,7 +69,7 @@ def export_model(
     write_card(
         folder,
         bundle=written.bundle,
-        library=export_format.library,
+        library=export_format.hub_library,
         form=written.form,
         usage=export_format.usage,
         parity=parity,

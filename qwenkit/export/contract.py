@@ -31,7 +31,7 @@ class Format(Protocol):
     """One export format. A new one is a module that holds it as FORMAT, and an entry in formats.FORMATS.
 
     Attributes:
-        library: The hub's library_name.
+        hub_library: The hub's library_name.
         packages: Importable names that it needs; `pip install 'qwenkit[NAME]'` installs them.
         own_settings: Settings of the export section that no other format reads.
         gives: What `score` returns. Logarithms of probabilities are logits less what those of a row share.
@@ -39,7 +39,7 @@ class Format(Protocol):
     """
 
     name: str
-    library: str
+    hub_library: str
     packages: tuple[str, ...]
     own_settings: tuple[str, ...]
     gives: Gives

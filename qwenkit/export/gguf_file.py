@@ -51,7 +51,7 @@ class GgufFormat:
     """model.gguf (weights, vocabulary and class names) and the tokenizer as it was trained with."""
 
     name = "gguf"
-    library = "gguf"
+    hub_library = "gguf"
     packages: tuple[str, ...] = ("gguf", "xllamacpp")
     own_settings: tuple[str, ...] = ("gguf_type",)
     gives: Gives = "log-probabilities"

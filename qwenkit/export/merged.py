@@ -32,7 +32,7 @@ class MergedFormat:
     """Plain safetensors, no quantization, no PEFT, no remote code."""
 
     name = "merged"
-    library = "transformers"
+    hub_library = "transformers"
     packages: tuple[str, ...] = ()
     own_settings: tuple[str, ...] = ("dtype",)
     gives: Gives = "logits"

@@ -47,7 +47,7 @@ class OnnxFormat:
     """model.onnx in float32 (with model.onnx_data beside it where it is large), config.json, tokenizer."""
 
     name = "onnx"
-    library = "onnx"
+    hub_library = "onnx"
     packages: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
     own_settings: tuple[str, ...] = ()
     gives: Gives = "logits"

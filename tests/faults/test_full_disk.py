@@ -41,8 +41,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """An empty folder to mount on; whatever is mounted is let go at the end."""
     disk = tmp_path / "disk"
     disk.mkdir()
+    # Nothing else fills up for real, and only here: another machine of CI may forbid mounting even to root.
     if os.geteuid() != 0 or not mount(disk, size_kb=ENOUGH_KB):
-        pytest.skip("a small file system can be mounted by root only")
+        pytest.skip("no small file system can be mounted here: that takes root and the right to mount tmpfs")
     subprocess.run(["umount", disk], check=True)
     yield disk
     # Lazily: tokens are memory-mapped until the next run.
