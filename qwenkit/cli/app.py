@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from qwenkit.cli import compare, config, doctor, init, plan, predict, stages, status
+from qwenkit.cli import compare, config, doctor, init, plan, predict, saved, stages, status
 
 app = typer.Typer(
     name="qwenkit",
@@ -24,8 +24,8 @@ app.command(rich_help_panel=ALL_STAGES)(stages.run)
 app.command(rich_help_panel=ONE_STAGE)(stages.prepare)
 app.command(rich_help_panel=ONE_STAGE)(stages.tokenize)
 app.command(rich_help_panel=ONE_STAGE)(stages.train)
-app.command(rich_help_panel=ONE_STAGE)(stages.evaluate)
-app.command(rich_help_panel=ONE_STAGE)(stages.export)
+app.command(rich_help_panel=ONE_STAGE)(saved.evaluate)
+app.command(rich_help_panel=ONE_STAGE)(saved.export)
 app.command(rich_help_panel=MORE)(init.init)
 app.command(rich_help_panel=MORE)(predict.predict)
 app.command(rich_help_panel=MORE)(compare.compare)

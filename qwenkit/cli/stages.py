@@ -1,26 +1,13 @@
-"""The five stages, `run` for all of them, and `demo`: recipes over QwenTrainingPipeline."""
+"""prepare, tokenize and train, `run` for all stages, and `demo`: recipes over QwenTrainingPipeline."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.recipe import finish, open_pipeline
 from qwenkit.console import Console
-from qwenkit.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from qwenkit.pipeline import QwenTrainingPipeline
-
-NEXT = {
-    "prepare": "qwenkit tokenize",
-    "tokenize": "qwenkit train",
-    "train": "qwenkit evaluate {run}",
-    "evaluate": "qwenkit export {run}",
-    "export": 'qwenkit predict {run} "some text"',
-    "run": 'qwenkit predict {run} "some text"',
-}
-"""What a user most likely types after each command."""
 
 
 def prepare(
@@ -38,13 +25,13 @@ def prepare(
     Example: qwenkit prepare --dataset 100k
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
+        pipeline = open_pipeline(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )
         pipeline.load_config()
         pipeline.load_datasets()
         pipeline.create_label_mappings()
-        _finish(console, pipeline, "prepare")
+        finish(console, pipeline, "prepare")
 
 
 def tokenize(
@@ -62,7 +49,7 @@ def tokenize(
     Example: qwenkit tokenize --set tokenization.max_length=512
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
+        pipeline = open_pipeline(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )
         pipeline.load_config()
@@ -70,7 +57,7 @@ def tokenize(
         pipeline.create_label_mappings()
         pipeline.setup_tokenizer()
         pipeline.tokenize_datasets()
-        _finish(console, pipeline, "tokenize")
+        finish(console, pipeline, "tokenize")
 
 
 def train(
@@ -97,7 +84,7 @@ def train(
     Example: qwenkit train --dataset 100k --epochs 3 --no-wandb
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
+        pipeline = open_pipeline(
             console,
             dataset=dataset,
             config_path=config,
@@ -130,7 +117,7 @@ def train(
             pipeline.print_summary()
         finally:
             pipeline.cleanup()
-        _finish(console, pipeline, "train")
+        finish(console, pipeline, "train")
 
 
 def run(
@@ -157,7 +144,7 @@ def run(
     Example: qwenkit run --dataset 1M --epochs 5 --learning-rate 2e-4 --lora-rank 32 --no-wandb
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
+        pipeline = open_pipeline(
             console,
             dataset=dataset,
             config_path=config,
@@ -192,162 +179,13 @@ def demo(
     Its scores prove the pipeline, not the detection of real language models.
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
+        pipeline = open_pipeline(
             console, dataset="demo", config_path="demo", overrides=settings or (), root=root, force=force
         )
         _run_and_export(console, pipeline)
 
 
-def evaluate(
-    model: opt.ModelArgument = None,
-    dataset: opt.DatasetOption = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            rich_help_panel=opt.DATA,
-            help="Any labelled file instead of the test split.",
-        ),
-    ] = None,
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split",
-            metavar="NAME",
-            rich_help_panel=opt.DATA,
-            help="Another prepared split, such as test_holdout_model (dataset.holdout).",
-        ),
-    ] = "test",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
-    ] = None,
-    raid: Annotated[
-        Path | None,
-        typer.Option(
-            "--raid",
-            metavar="FILE",
-            rich_help_panel=opt.DATA,
-            help="A CSV of the RAID benchmark: write what its leaderboard takes.",
-        ),
-    ] = None,
-    detector_name: Annotated[
-        str | None,
-        typer.Option(
-            "--detector-name", rich_help_panel=opt.DATA, help="Name of the model on the leaderboard."
-        ),
-    ] = None,
-    contact: Annotated[
-        str | None,
-        typer.Option("--contact", rich_help_panel=opt.DATA, help="Whom the leaderboard may ask."),
-    ] = None,
-    operating_point: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--operating-point",
-            metavar="fpr=RATE",
-            rich_help_panel=opt.DATA,
-            help="Report this false-positive rate too; its threshold comes from validation. Repeatable.",
-        ),
-    ] = None,
-    config: opt.ConfigOption = None,
-    settings: opt.SetOption = None,
-    root: opt.RootOption = None,
-    force: opt.ForceOption = False,
-    debug: opt.DebugOption = False,
-    quiet: opt.QuietOption = False,
-    json: opt.JsonOption = False,
-) -> None:
-    """Measure a model: metrics, predictions and a report.
-
-    Example: qwenkit evaluate output/qwen3-0.6b-100k
-    """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        pipeline = _open(
-            console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
-        )
-        pipeline.load_config()
-        if operating_point:
-            from qwenkit.modeling.operating_point import parse_operating_point
-
-            wanted = [parse_operating_point(one) for one in operating_point]
-            pipeline.config.evaluation.extra_target_fprs += wanted
-        pipeline.load_trained(model)
-        if raid is not None:
-            pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
-            _finish(console, pipeline, "evaluate")
-            return
-        pipeline.run_post_evaluation(split=split, data=data, out=out)
-        _finish(console, pipeline, "evaluate")
-
-
-def export(
-    model: opt.ModelArgument = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="NAME",
-            rich_help_panel=opt.RESULT,
-            help=f"{', '.join(FORMATS)}; may be given again. Default: export.formats.",
-        ),
-    ] = None,
-    merge_base: Annotated[
-        str | None,
-        typer.Option(
-            "--merge-base",
-            metavar="dequantized|original",
-            rich_help_panel=opt.RESULT,
-            help="Merge into the base as it was trained on, or into the original weights.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the exports go."),
-    ] = None,
-    config: opt.ConfigOption = None,
-    settings: opt.SetOption = None,
-    root: opt.RootOption = None,
-    force: opt.ForceOption = False,
-    debug: opt.DebugOption = False,
-    quiet: opt.QuietOption = False,
-    json: opt.JsonOption = False,
-) -> None:
-    """Write a model for use elsewhere, proven equal to what was trained.
-
-    Example: qwenkit export output/qwen3-0.6b-100k --format merged
-    """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
-        overrides = [*(settings or ())]
-        if merge_base is not None:
-            overrides.append(f"export.merge_base={merge_base}")
-        pipeline = _open(console, config_path=config, overrides=overrides, root=root, force=force)
-        pipeline.load_config()
-        pipeline.load_trained(model)
-        pipeline.export(formats, out=out)
-        _finish(console, pipeline, "export")
-
-
-def _open(console: Console, **arguments: Any) -> "QwenTrainingPipeline":
-    from qwenkit.pipeline import QwenTrainingPipeline
-
-    return QwenTrainingPipeline(console=console, **arguments)
-
-
 def _run_and_export(console: Console, pipeline: "QwenTrainingPipeline") -> None:
     pipeline.run()
     pipeline.export()
-    _finish(console, pipeline, "run")
-
-
-def _finish(console: Console, pipeline: "QwenTrainingPipeline", command: str) -> None:
-    """Print the result for a program, or what to type next for a person."""
-    if console.json:
-        console.emit(pipeline.describe_result())
-        return
-    report = pipeline.report_path
-    if report is not None:
-        console.info(f"report: {report}")
-    console.next(NEXT[command].format(run=pipeline.run_folder or "MODEL"))
+    finish(console, pipeline, "run")

@@ -1,0 +1,142 @@
+"""evaluate and export: recipes over QwenTrainingPipeline for a model that is trained already."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qwenkit.cli import options as opt
+from qwenkit.cli.recipe import finish, open_pipeline
+from qwenkit.export.formats import FORMATS
+
+
+def evaluate(
+    model: opt.ModelArgument = None,
+    dataset: opt.DatasetOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            rich_help_panel=opt.DATA,
+            help="Any labelled file instead of the test split.",
+        ),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            rich_help_panel=opt.DATA,
+            help="Another prepared split, such as test_holdout_model (dataset.holdout).",
+        ),
+    ] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
+    ] = None,
+    raid: Annotated[
+        Path | None,
+        typer.Option(
+            "--raid",
+            metavar="FILE",
+            rich_help_panel=opt.DATA,
+            help="A CSV of the RAID benchmark: write what its leaderboard takes.",
+        ),
+    ] = None,
+    detector_name: Annotated[
+        str | None,
+        typer.Option(
+            "--detector-name", rich_help_panel=opt.DATA, help="Name of the model on the leaderboard."
+        ),
+    ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option("--contact", rich_help_panel=opt.DATA, help="Whom the leaderboard may ask."),
+    ] = None,
+    operating_point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--operating-point",
+            metavar="fpr=RATE",
+            rich_help_panel=opt.DATA,
+            help="Report this false-positive rate too; its threshold comes from validation. Repeatable.",
+        ),
+    ] = None,
+    config: opt.ConfigOption = None,
+    settings: opt.SetOption = None,
+    root: opt.RootOption = None,
+    force: opt.ForceOption = False,
+    debug: opt.DebugOption = False,
+    quiet: opt.QuietOption = False,
+    json: opt.JsonOption = False,
+) -> None:
+    """Measure a model: metrics, predictions and a report.
+
+    Example: qwenkit evaluate output/qwen3-0.6b-100k
+    """
+    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+        pipeline = open_pipeline(
+            console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
+        )
+        pipeline.load_config()
+        if operating_point:
+            from qwenkit.modeling.operating_point import parse_operating_point
+
+            wanted = [parse_operating_point(one) for one in operating_point]
+            pipeline.config.evaluation.extra_target_fprs += wanted
+        pipeline.load_trained(model)
+        if raid is not None:
+            pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
+            finish(console, pipeline, "evaluate")
+            return
+        pipeline.run_post_evaluation(split=split, data=data, out=out)
+        finish(console, pipeline, "evaluate")
+
+
+def export(
+    model: opt.ModelArgument = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME",
+            rich_help_panel=opt.RESULT,
+            help=f"{', '.join(FORMATS)}; may be given again. Default: export.formats.",
+        ),
+    ] = None,
+    merge_base: Annotated[
+        str | None,
+        typer.Option(
+            "--merge-base",
+            metavar="dequantized|original",
+            rich_help_panel=opt.RESULT,
+            help="Merge into the base as it was trained on, or into the original weights.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the exports go."),
+    ] = None,
+    config: opt.ConfigOption = None,
+    settings: opt.SetOption = None,
+    root: opt.RootOption = None,
+    force: opt.ForceOption = False,
+    debug: opt.DebugOption = False,
+    quiet: opt.QuietOption = False,
+    json: opt.JsonOption = False,
+) -> None:
+    """Write a model for use elsewhere, proven equal to what was trained.
+
+    Example: qwenkit export output/qwen3-0.6b-100k --format merged
+    """
+    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+        overrides = [*(settings or ())]
+        if merge_base is not None:
+            overrides.append(f"export.merge_base={merge_base}")
+        pipeline = open_pipeline(console, config_path=config, overrides=overrides, root=root, force=force)
+        pipeline.load_config()
+        pipeline.load_trained(model)
+        pipeline.export(formats, out=out)
+        finish(console, pipeline, "export")
