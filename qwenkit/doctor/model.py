@@ -98,13 +98,8 @@ def start_model(config: Config, *, tokenizer: Any) -> Model:
         QwenkitError: It cannot be loaded; the message says why.
     """
     from qwenkit.modeling.adapters import apply_adapter
-    from qwenkit.modeling.base import (
-        choose_device,
-        complete_identity,
-        identify_base,
-        load_base_model,
-        resolve_dtype,
-    )
+    from qwenkit.modeling.base import choose_device, load_base_model, resolve_dtype
+    from qwenkit.modeling.identity import complete_identity, identify_base
 
     device, labels = choose_device(), config.model.labels
     tokens = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}

@@ -5,8 +5,8 @@ from pathlib import Path
 from qwenkit.config import Config
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.hub import hub_errors, looks_like_repo_id, resolve_revision
-from qwenkit.modeling.base import TINY_NAME, VOCAB_MULTIPLE
 from qwenkit.modeling.cost import ModelShape, read_shape
+from qwenkit.modeling.identity import TINY_NAME, VOCAB_MULTIPLE
 
 
 def find_shape(config: Config) -> ModelShape:

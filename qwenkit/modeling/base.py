@@ -1,16 +1,13 @@
-"""The base model: which one it is, to the byte, and how it is loaded with a new, seeded score head."""
+"""The base model, loaded from where its identity says, with a new, seeded score head."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from qwenkit.artifacts import hash_tree
 from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.hub import hub_errors, looks_like_repo_id, resolve_revision
+from qwenkit.hub import hub_errors
 from qwenkit.modeling.classifier import (
     describe_classes,
     folder_errors,
@@ -18,6 +15,7 @@ from qwenkit.modeling.classifier import (
     load_classifier_class,
     quiet_transformers,
 )
+from qwenkit.modeling.identity import OWN_FOLDER, BaseIdentity, hash_base_folder
 from qwenkit.modeling.quantization import (
     HEAD_NAME,
     QuantizationSettings,
@@ -27,78 +25,7 @@ from qwenkit.modeling.quantization import (
 )
 from qwenkit.modeling.tiny import build_tiny, hash_weights
 
-TINY_NAME = "tiny"
-OWN_NAME = "own"
-# Where a model folder holds the user's own weights.
-OWN_FOLDER = "base"
 HEAD_WEIGHT = f"{HEAD_NAME}.weight"
-# Embedding tables of the family are padded to such a multiple, which matrix kernels like.
-VOCAB_MULTIPLE = 64
-
-
-class TinySettings(Protocol):
-    """What is read of the config's model.tiny section."""
-
-    def model_dump(self) -> dict[str, int]: ...
-
-
-class ModelSettings(Protocol):
-    """What is read of the config's model section to name the base."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def revision(self) -> str | None: ...
-    @property
-    def tiny(self) -> TinySettings: ...
-
-
-class BaseIdentity(BaseModel):
-    """Which base it is: a commit of the hub, the hash of a folder or of a user's own, or tiny settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    kind: Literal["hub", "folder", "tiny", "own"]
-    revision: str | None = None
-    sha256: str | None = None
-    tiny: dict[str, int] | None = None
-
-
-def identify_base(model_settings: ModelSettings) -> BaseIdentity:
-    """Pin the base model before anything is loaded: one call to the hub, or one hash of a folder.
-
-    Raises:
-        ConfigError: The name is neither a folder, nor a hub id, nor "tiny".
-        ArtifactError: The folder holds no model.
-        HubError: The hub cannot be asked, or has no such model.
-    """
-    name = model_settings.name
-    if name == TINY_NAME:
-        return BaseIdentity(name=name, kind="tiny", tiny=model_settings.tiny.model_dump())
-    if Path(name).is_dir():
-        return BaseIdentity(name=name, kind="folder", sha256=_hash_folder(Path(name)))
-    if looks_like_repo_id(name):
-        revision = resolve_revision(name, repo_type="model", revision=model_settings.revision)
-        return BaseIdentity(name=name, kind="hub", revision=revision)
-    raise ConfigError(
-        f'model.name "{name}" is neither a folder that exists, nor a hub id like Qwen/Qwen3-0.6B, '
-        f'nor "{TINY_NAME}".'
-    )
-
-
-def complete_identity(identity: BaseIdentity, *, vocab_size: int, pad_token_id: int) -> BaseIdentity:
-    """Add to a tiny base what its tokenizer decides, and the hash of its weights; others stay as they are.
-
-    Args:
-        vocab_size: Number of ids that the tokenizer can make.
-    """
-    if identity.kind != "tiny":
-        return identity
-    rows = -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-    tiny = {**(identity.tiny or {}), "vocab_size": rows, "pad_token_id": pad_token_id}
-    complete = identity.model_copy(update={"tiny": tiny})
-    return complete.model_copy(update={"sha256": hash_weights(build_tiny(tiny).state_dict())})
 
 
 def load_base_model(
@@ -190,7 +117,7 @@ def _locate(identity: BaseIdentity, beside: Path | None) -> Iterator[tuple[str, 
             yield identity.name, {"revision": identity.revision}
     elif identity.kind == "folder":
         folder = Path(identity.name)
-        if _hash_folder(folder) != identity.sha256:
+        if hash_base_folder(folder) != identity.sha256:
             raise ArtifactError(
                 f"the base model in {folder} is not the one this was trained on (sha256 {identity.sha256}): "
                 "put that model back into the folder, or train again."
@@ -218,36 +145,6 @@ def _locate(identity: BaseIdentity, beside: Path | None) -> Iterator[tuple[str, 
             with quiet_transformers():
                 model.save_pretrained(folder_name)
             yield folder_name, {}
-
-
-def hash_own(config: Any, weights: dict[str, Any]) -> str:
-    """Hash a user's own model: what its config says and every tensor."""
-    import hashlib
-    import json
-
-    described = {name: value for name, value in config.to_dict().items() if not name.startswith("_")}
-    # Where it was loaded from and by which version decides nothing.
-    for name in ("transformers_version", "name_or_path"):
-        described.pop(name, None)
-    canonical = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(f"{canonical}\0{hash_weights(weights)}".encode()).hexdigest()
-
-
-def _hash_folder(folder: Path) -> str:
-    """Hash config.json and the weights of a model folder.
-
-    Raises:
-        ArtifactError: One of them is missing.
-    """
-    if not folder.is_dir():
-        raise ArtifactError(f"the base model folder {folder} does not exist here: put the model there again.")
-    if (folder / "adapter_config.json").is_file():
-        raise ArtifactError(
-            f"{folder} holds an adapter, not a base model: export it as merged and name that folder."
-        )
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise ArtifactError(f"{folder} is no model folder: it needs config.json and *.safetensors.")
-    return hash_tree(folder, ["config.json", "*.safetensors"])
 
 
 def check_base_config(config: Any, identity: BaseIdentity, vocab_size: int, max_length: int | None) -> None:

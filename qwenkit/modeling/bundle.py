@@ -9,17 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from qwenkit.artifacts import MANIFEST_NAME, package_versions, read_json, verify, write_json
 from qwenkit.console import safe_text
 from qwenkit.errors import ArtifactError
-from qwenkit.modeling.base import (
-    BaseIdentity,
-    choose_device,
-    load_base_model,
-)
+from qwenkit.modeling.base import choose_device, load_base_model
 from qwenkit.modeling.classifier import (
     describe_classes,
     folder_errors,
     load_classifier_class,
     quiet_transformers,
 )
+from qwenkit.modeling.identity import BaseIdentity
 from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.modeling.quantization import QuantizationRecord, quiet_bitsandbytes
 from qwenkit.text.normalize import RULES

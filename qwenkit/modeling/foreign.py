@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from qwenkit.errors import ArtifactError
-from qwenkit.modeling.base import BaseIdentity
 from qwenkit.modeling.bundle import BUNDLE_NAME, Bundle
 from qwenkit.modeling.classifier import folder_errors, is_causal_classifier
+from qwenkit.modeling.identity import BaseIdentity
 
 # Tokenizers without a limit of their own state this many tokens or more.
 NO_LIMIT = 1_000_000

@@ -10,8 +10,9 @@ from typing import Any
 
 from qwenkit.artifacts import MANIFEST_NAME
 from qwenkit.errors import ConfigError
-from qwenkit.modeling.base import OWN_FOLDER, OWN_NAME, BaseIdentity, check_base_config, hash_own
+from qwenkit.modeling.base import check_base_config
 from qwenkit.modeling.classifier import describe_classes, quiet_transformers
+from qwenkit.modeling.identity import OWN_FOLDER, OWN_NAME, BaseIdentity, hash_own
 from qwenkit.modeling.quantization import HEAD_NAME, is_quantized
 
 

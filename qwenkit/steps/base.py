@@ -6,15 +6,8 @@ from typing import Any
 
 from qwenkit.artifacts import publish, read_manifest
 from qwenkit.config import Config
-from qwenkit.modeling.base import (
-    OWN_FOLDER,
-    BaseIdentity,
-    choose_device,
-    complete_identity,
-    identify_base,
-    load_base_model,
-    resolve_dtype,
-)
+from qwenkit.modeling.base import choose_device, load_base_model, resolve_dtype
+from qwenkit.modeling.identity import OWN_FOLDER, BaseIdentity, complete_identity, identify_base
 from qwenkit.modeling.own import adopt_model, save_own
 from qwenkit.modeling.quantization import QuantizationRecord
 

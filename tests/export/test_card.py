@@ -4,7 +4,7 @@ import huggingface_hub
 import pytest
 
 from qwenkit.export.card import write_card
-from qwenkit.modeling.base import BaseIdentity
+from qwenkit.modeling.identity import BaseIdentity
 from tests.modeling.tiny_models import make_bundle
 
 PARITY = {"rows": 256, "max_abs": 0.0123, "mean_abs": 0.004, "label_flips": 1}

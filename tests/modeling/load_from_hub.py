@@ -5,7 +5,8 @@ import sys
 
 from qwenkit.config.schema_model import Model, Quantization
 from qwenkit.errors import QwenkitError
-from qwenkit.modeling.base import identify_base, load_base_model
+from qwenkit.modeling.base import load_base_model
+from qwenkit.modeling.identity import identify_base
 
 
 def load(repo_id: str) -> dict[str, object]:

@@ -11,7 +11,8 @@ from transformers import BertConfig, BertModel, Qwen3Config, Qwen3ForCausalLM, Q
 
 from qwenkit.config.schema_model import Model
 from qwenkit.errors import ArtifactError, ConfigError
-from qwenkit.modeling.base import choose_device, identify_base, resolve_dtype
+from qwenkit.modeling.base import choose_device, resolve_dtype
+from qwenkit.modeling.identity import identify_base
 from tests.modeling.tiny_models import LABELS, METHODS, describe_tiny, load_tiny, make_tokenizer
 
 CONFIG = {

@@ -9,8 +9,9 @@ import torch
 
 from qwenkit.config.schema_model import Model, Peft, Quantization, TinyModel
 from qwenkit.modeling.adapters import apply_adapter
-from qwenkit.modeling.base import BaseIdentity, complete_identity, identify_base, load_base_model
+from qwenkit.modeling.base import load_base_model
 from qwenkit.modeling.bundle import Bundle, save_model
+from qwenkit.modeling.identity import BaseIdentity, complete_identity, identify_base
 from qwenkit.modeling.quantization import record_quantization
 from qwenkit.tokens.tokenizer import train_tokenizer
 
