@@ -7,7 +7,7 @@ import polars as pl
 
 from qwenkit.data.demo.corpus import read_corpus
 from qwenkit.data.sources import ALIASES
-from qwenkit.tokens.tokenizer import save_tokenizer, train_tokenizer
+from tests.hub.tiny_model import write_model
 
 MODEL = "Qwen/Qwen3-0.6B"
 DATASET = ALIASES["10k"]
@@ -37,30 +37,6 @@ def make_splits(*, seed: int = 0) -> dict[str, pl.DataFrame]:
     frame = pl.DataFrame(rows)
     starts = {"train": 0, "validation": ROWS["train"], "test": ROWS["train"] + ROWS["validation"]}
     return {name: frame.slice(start, ROWS[name]) for name, start in starts.items()}
-
-
-def write_model(folder: Path, texts: list[str]) -> None:
-    """Write a random two-layer Qwen3 language model and a tokenizer that learned from `texts`."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    tokenizer = train_tokenizer(texts, vocab_size=600, max_length=384)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Qwen3ForCausalLM(config).to(torch.bfloat16)
-    model.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
 
 
 def write_dataset(folder: Path, splits: dict[str, pl.DataFrame], *, source: str) -> None:

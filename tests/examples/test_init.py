@@ -15,8 +15,9 @@ import qwenkit
 from qwenkit.cli.app import app
 from qwenkit.config import config_to_yaml, load_config
 from tests.conftest import TINY_SETTINGS, write_toy_csv
-from tests.hub.conftest import DATASET, MODEL, write_model
+from tests.hub.conftest import DATASET, MODEL, TEXTS
 from tests.hub.hub_server import serve_hub
+from tests.hub.tiny_model import write_model
 
 FILES = ["config.yaml", "interactive.ipynb", "standalone.py"]
 PACKAGE = Path(qwenkit.__file__).parent
@@ -81,7 +82,7 @@ def test_commands_in_the_new_folder_read_its_config(
 @pytest.mark.slow
 def test_script_and_command_agree_in_a_new_folder_on_the_default_recipe(tmp_path: Path) -> None:
     """As a user would: init, then both, with the data and the model from a hub."""
-    write_model(tmp_path / "hub/models" / MODEL)
+    write_model(tmp_path / "hub/models" / MODEL, TEXTS)
     rows = pl.read_csv(write_toy_csv(tmp_path / "toy.csv", rows=660))
     data = tmp_path / "hub/datasets" / DATASET / "data"
     data.mkdir(parents=True)

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qwenkit.tokens.tokenizer import save_tokenizer, train_tokenizer
 from tests.hub.hub_server import LocalHub, serve_hub
+from tests.hub.tiny_model import write_model
 
 MODEL = "Qwen/Qwen3-0.6B"
 DATASET = "codefactory4791/raid_aligned_10k"
 REPOSITORY = Path(__file__).parents[2]
+TEXTS = ["the river ran through the old town"] * 3
 CLIENT = Path(__file__).with_name("hub_client.py")
 
 Outcome = dict[str, Any]
@@ -29,7 +30,7 @@ Client = Callable[..., list[Outcome]]
 def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lay out models/ and datasets/ with tiny random content."""
     folder = tmp_path_factory.mktemp("hub")
-    write_model(folder / "models" / MODEL)
+    write_model(folder / "models" / MODEL, TEXTS)
     write_dataset(folder / "datasets" / DATASET, word="river")
     no_tokenizer = folder / "models" / "nobody" / "no-tokenizer"
     no_tokenizer.mkdir(parents=True)
@@ -80,30 +81,6 @@ def make_client(hub: LocalHub, cache: Path) -> Client:
         return json.loads(finished.stdout.splitlines()[-1])
 
     return run_checks
-
-
-def write_model(folder: Path) -> None:
-    """Write a random two-layer Qwen3 language model and a tokenizer."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    tokenizer = train_tokenizer(["the river ran through the old town"] * 3, vocab_size=400, max_length=384)
-    config = Qwen3Config(
-        vocab_size=400,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Qwen3ForCausalLM(config)
-    model.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
 
 
 def write_dataset(folder: Path, *, word: str) -> None:

@@ -31,13 +31,14 @@ def call_plan(hub: LocalHub, cache: Path, **environment: str) -> subprocess.Comp
 
 
 def test_a_plan_asks_the_hub_for_the_config_alone_and_the_cache_afterwards(
-    hub: LocalHub, tmp_path: Path
+    hub: LocalHub, hub_folder: Path, tmp_path: Path
 ) -> None:
     online = call_plan(hub, tmp_path / "hf")
     assert online.returncode == 0, online.stderr
-    # The test hub's copy of Qwen3-0.6B: 400 x 32 embeddings and two layers.
+    # Not the real Qwen3-0.6B's 1,024, but the width of 32 that the hub's config.json says.
     told = json.loads(online.stdout)
-    assert told["parameters"]["embedding"] == 400 * 32
+    config = json.loads((hub_folder / "models" / MODEL / "config.json").read_text())
+    assert told["parameters"]["embedding"] == config["vocab_size"] * 32
     assert (told["model"], told["steps"]["per_epoch"]) == (MODEL, 32)
     assert not any("safetensors" in request for request in hub.requests)
 
