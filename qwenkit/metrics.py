@@ -20,6 +20,7 @@ from sklearn.metrics import (
 from qwenkit.calibration import measure_calibration
 from qwenkit.console import safe_text
 from qwenkit.errors import ConfigError, DataError, DivergedError
+from qwenkit.probabilities import log_softmax, softmax
 
 # A label longer than this would push the columns of the text report out of sight.
 LABEL_WIDTH = 40
@@ -78,7 +79,7 @@ def compute_metrics(
         "accuracy": float(confusion.trace() / confusion.sum()),
         "balanced_accuracy": _mean_recall(confusion),
         "mcc": float(matthews_correlation(confusion)),
-        **measure_calibration(softmax(logits / temperature), label_ids, positive_id=positive_id),
+        **measure_calibration(logits, label_ids, positive_id=positive_id, temperature=temperature),
         "log_loss": cross_entropy(logits / temperature, label_ids),
         **_precision_recall_f1(label_ids, predicted_ids, labels),
         **_ranking_metrics(logits, label_ids, positive_id),
@@ -145,17 +146,6 @@ def matthews_correlation(confusion: np.ndarray) -> np.ndarray:
     covariance = right * total - (truths * decisions).sum(axis=-1)
     spread = (total**2 - (truths**2).sum(axis=-1)) * (total**2 - (decisions**2).sum(axis=-1))
     return np.asarray(np.divide(covariance, np.sqrt(spread), out=np.zeros_like(covariance), where=spread > 0))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits into float64 probabilities, shape (rows, classes); large logits do not overflow."""
-    return np.asarray(np.exp(log_softmax(logits)))
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn logits into float64 log-probabilities, shape (rows, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def cross_entropy(

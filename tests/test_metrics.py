@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from qwenkit.errors import ConfigError, DataError, DivergedError
-from qwenkit.metrics import (
-    compute_metrics,
-    cross_entropy,
-    find_operating_point,
-    flatten_metrics,
-    log_softmax,
-    softmax,
-)
+from qwenkit.metrics import compute_metrics, cross_entropy, find_operating_point, flatten_metrics
+from qwenkit.probabilities import log_softmax, softmax
 
 LABELS = ["AI_Generated", "Human_Written"]
 # Both sides compute in float64; only the order of the sums differs.
@@ -344,6 +338,14 @@ def test_calibration_of_two_classes_equals_scikit_learn_and_a_naive_oracle(rows,
         assert found["log_loss"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
     stated = softmax(logits / np.float64(temperature))[:, 0]
     assert found["ece"] == pytest.approx(naive_ece(stated.tolist(), is_positive), **EXACT)
+
+
+def test_classes_whose_probabilities_tie_are_still_decided_by_their_logits():
+    logits = np.array([[0.0, 0.0, 6.712283e-36]], dtype=np.float32)
+    assert len(set(softmax(logits)[0])) == 1
+    right, wrong = (compute_metrics(logits, np.array([i]), labels=["a", "b", "c"]) for i in (2, 0))
+    assert (right["accuracy"], right["ece"]) == (1.0, pytest.approx(2 / 3))
+    assert (wrong["accuracy"], wrong["ece"]) == (0.0, pytest.approx(1 / 3))
 
 
 @given(scored_rows(n_classes=3))

@@ -30,8 +30,9 @@ from qwenkit.evaluation.uncertainty import (
     measure_drawn,
     pick_drawn,
 )
-from qwenkit.metrics import log_odds, softmax
+from qwenkit.metrics import log_odds
 from qwenkit.modeling.operating_point import OperatingPoint
+from qwenkit.probabilities import softmax
 
 ARGMAX = "argmax"
 """The decision for the likeliest class: what there is without an operating point."""

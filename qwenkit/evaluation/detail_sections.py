@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qwenkit.calibration import bin_probabilities
+from qwenkit.calibration import bin_probabilities, state_probabilities
 from qwenkit.console import safe_text
 from qwenkit.evaluation.analysis import AchievedPoint
 from qwenkit.evaluation.bootstrap import Interval
@@ -24,7 +24,6 @@ from qwenkit.evaluation.page import (
 from qwenkit.evaluation.predictions import read_logits
 from qwenkit.evaluation.slices import FEW_ROWS, SliceResult
 from qwenkit.evaluation.tables import format_percent
-from qwenkit.metrics import softmax
 
 SHADES = 8
 
@@ -245,10 +244,9 @@ def _draw_coverage(curve: Sequence[tuple[float, float]]) -> LabelledPicture:
 
 def _state(evaluation: Evaluation, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Give the stated probability of each row and whether it came true, as qwenkit.calibration judges it."""
-    logits = read_logits(evaluation.predictions, evaluation.labels).astype(np.float64)
-    probabilities = softmax(logits / temperature)
-    label_ids = evaluation.predictions["label_id"].to_numpy()
-    if len(evaluation.labels) == 2:
-        positive_id = evaluation.labels.index(evaluation.positive_label)
-        return probabilities[:, positive_id], label_ids == positive_id
-    return probabilities.max(axis=1), probabilities.argmax(axis=1) == label_ids
+    return state_probabilities(
+        read_logits(evaluation.predictions, evaluation.labels),
+        evaluation.predictions["label_id"].to_numpy(),
+        positive_id=evaluation.labels.index(evaluation.positive_label),
+        temperature=temperature,
+    )

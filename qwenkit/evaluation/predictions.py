@@ -10,7 +10,8 @@ import polars as pl
 
 from qwenkit.console import safe_text
 from qwenkit.errors import ArtifactError
-from qwenkit.metrics import find_positive_id, softmax
+from qwenkit.metrics import find_positive_id
+from qwenkit.probabilities import softmax
 
 # A string column longer than this on average is prose (a prompt, a title page), not something to slice by.
 MAX_SLICE_BYTES = 200

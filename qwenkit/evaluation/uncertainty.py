@@ -18,7 +18,8 @@ from qwenkit.evaluation.bootstrap import (
     share_interval,
 )
 from qwenkit.evaluation.weighted import RankedRows, average_precision, count_confusions, mean_of, mean_recall
-from qwenkit.metrics import log_odds, log_softmax, matthews_correlation, softmax
+from qwenkit.metrics import log_odds, matthews_correlation
+from qwenkit.probabilities import log_softmax, softmax
 
 BOUNDED_METRICS = (
     "auroc",

@@ -18,9 +18,10 @@ from qwenkit.evaluation.operating_points import (
     fit_temperature,
     promise_rate,
 )
-from qwenkit.metrics import cross_entropy, log_odds, softmax
+from qwenkit.metrics import cross_entropy, log_odds
 from qwenkit.modeling.bundle import write_bundle
 from qwenkit.modeling.operating_point import OperatingPoint, decide, parse_operating_point
+from qwenkit.probabilities import softmax
 from tests.modeling.tiny_models import make_bundle
 
 LABELS = ["AI_Generated", "Human_Written"]

@@ -17,7 +17,7 @@ from qwenkit.evaluation.predictions import (
     read_logits,
     write_predictions,
 )
-from qwenkit.metrics import softmax
+from qwenkit.probabilities import softmax
 
 LABELS = ["AI_Generated", "Human_Written"]
 
