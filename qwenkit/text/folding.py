@@ -11,18 +11,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from qwenkit.text.homoglyphs import LOOK_ALIKES
+
 _SPACE = ord(" ")
 _CHUNK_BYTES = 1 << 20
 
-# Letters that look Latin and that no Unicode normal form folds: those of other scripts and the phonetic ones
-# that homoglyph attacks draw on. In both cases, as some look alike in one alone (Greek eta is an H or an n).
-_LOOK_ALIKES = {
-    **{"a": "аАɑαΑᴀᎪ", "b": "вВЬƅβΒʙᏴƀ", "c": "сСϲϹᴄᏟƈ", "d": "ԁᴅᎠđɗ", "e": "еЕєεΕᴇᎬҽɇ", "f": "ϝϜƒꜰ"},
-    **{"g": "ɡɢԌցᏀɠ", "h": "һҺнНʜΗհᎻħ", "i": "іІıɩιΙɪᎥɨ", "j": "јЈϳʝᴊյᎫ", "k": "кКκΚᴋᏦƙ", "l": "ӏӀʟᏞłⳑǀƖ"},
-    **{"m": "мМϻΜᴍᎷɱ", "n": "пηɴΝոռɲ", "o": "оОοΟᴏօσø", "p": "рРρΡᴘᏢƥ", "q": "ԛԚգզ", "r": "гɾʀᎡᏒɼ"},
-    **{"s": "ѕЅꜱᏚʂ", "t": "тТτΤᴛᎢŧƭ", "u": "υսᴜʋц", "v": "ѵѴνᴠᏙ", "w": "ԝԜωᴡᎳɯ", "x": "хХχΧ"},
-    **{"y": "уУүγΥʏᎩƴ", "z": "ᴢΖζʐᏃƶ"},
-}
 # Marks that stand in ordinary prose: with these taken care of, most texts are plain ASCII.
 _TYPOGRAPHY = dict.fromkeys("‘’‚‛“”„‟‹›«»–—―‐‑‒…•·′″\u00a0\u2002\u2003\u2009\u202f\u3000°©®€£¢§¶", " ")
 _TYPOGRAPHY |= dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
@@ -145,4 +138,4 @@ def _ascii_table() -> np.ndarray:
 
 @cache
 def _map_look_alikes() -> dict[str, str]:
-    return {other: letter for letter, others in _LOOK_ALIKES.items() for other in others}
+    return {other: letter for letter, others in LOOK_ALIKES.items() for other in others}

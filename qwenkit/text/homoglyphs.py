@@ -1,4 +1,8 @@
-"""Letters of one script that look like those of another: the table that attacks and their cure share."""
+"""Letters of one script that look like those of another.
+
+TWINS is what attacks and their cure share: a letter stands for its exact twin, so a text may be shown
+and trained on with them undone. LOOK_ALIKES is far wider and forgets case: for comparing two texts alone.
+"""
 
 import re
 
@@ -41,6 +45,15 @@ _MORE_TWINS = {
     "s": "\u0455",
     "v": "\u03bd",
     "w": "\u051d",
+}
+# Letters that look Latin and that no Unicode normal form folds: those of other scripts and the phonetic ones
+# that homoglyph attacks draw on. In both cases, as some look alike in one alone (Greek eta is an H or an n).
+LOOK_ALIKES = {
+    **{"a": "аАɑαΑᴀᎪ", "b": "вВЬƅβΒʙᏴƀ", "c": "сСϲϹᴄᏟƈ", "d": "ԁᴅᎠđɗ", "e": "еЕєεΕᴇᎬҽɇ", "f": "ϝϜƒꜰ"},
+    **{"g": "ɡɢԌցᏀɠ", "h": "һҺнНʜΗհᎻħ", "i": "іІıɩιΙɪᎥɨ", "j": "јЈϳʝᴊյᎫ", "k": "кКκΚᴋᏦƙ", "l": "ӏӀʟᏞłⳑǀƖ"},
+    **{"m": "мМϻΜᴍᎷɱ", "n": "пηɴΝոռɲ", "o": "оОοΟᴏօσø", "p": "рРρΡᴘᏢƥ", "q": "ԛԚգզ", "r": "гɾʀᎡᏒɼ"},
+    **{"s": "ѕЅꜱᏚʂ", "t": "тТτΤᴛᎢŧƭ", "u": "υսᴜʋц", "v": "ѵѴνᴠᏙ", "w": "ԝԜωᴡᎳɯ", "x": "хХχΧ"},
+    **{"y": "уУүγΥʏᎩƴ", "z": "ᴢΖζʐᏃƶ"},
 }
 _TO_LATIN = str.maketrans(
     {twin: latin for table in (TWINS, _MORE_TWINS) for latin, twins in table.items() for twin in twins}

@@ -67,9 +67,9 @@ characters = st.sampled_from("aZ09 \n\t.,-'!éÀñçßøıŁ“”’–…\u00a
 
 def fold_slowly(text: str) -> str:
     """Fold one character at a time, with Python's own Unicode tables."""
-    from qwenkit.text.folding import _LOOK_ALIKES
+    from qwenkit.text.homoglyphs import LOOK_ALIKES
 
-    look_alikes = {other: letter for letter, others in _LOOK_ALIKES.items() for other in others}
+    look_alikes = {other: letter for letter, others in LOOK_ALIKES.items() for other in others}
     words = ""
     for char in unicodedata.normalize("NFKD", text):
         if unicodedata.category(char) in ("Cf", "Mn", "Me"):
