@@ -14,7 +14,7 @@ from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
 from qwenkit.tokens.encoding import encode_dataset
 from qwenkit.tokens.lengths import show_lengths, summarize_lengths
-from qwenkit.tokens.tokenizer import load_tokenizer, save_tokenizer
+from qwenkit.tokens.tokenizer import load_tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
 SPLIT_ORDER = ("train", "validation", "test")
@@ -59,7 +59,7 @@ def write_tokenized(
             max_length=settings.max_length,
             truncation=settings.truncation,
         )
-    save_tokenizer(tokenizer, folder / TOKENIZER_FOLDER)
+    tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
     show_lengths(console, summaries)
     return {name: summary.as_counts() for name, summary in summaries.items()}
 

@@ -103,11 +103,6 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, max_length: int) -
     )
 
 
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write tokenizer.json and its settings; AutoTokenizer reads the same tokenizer back."""
-    tokenizer.save_pretrained(folder)
-
-
 def tokenizer_identity(tokenizer: PreTrainedTokenizerFast) -> str:
     """Hash what decides the ids, wherever the tokenizer came from; part of fingerprints.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qwenkit.tokens.tokenizer import save_tokenizer, train_tokenizer
+from qwenkit.tokens.tokenizer import train_tokenizer
 
 
 def write_model(folder: Path, texts: list[str]) -> None:
@@ -26,4 +26,4 @@ def write_model(folder: Path, texts: list[str]) -> None:
         torch.manual_seed(0)
         model = Qwen3ForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    tokenizer.save_pretrained(folder)

@@ -15,7 +15,6 @@ from qwenkit.tokens.encoding import encode_texts
 from qwenkit.tokens.tokenizer import (
     SPECIAL_TOKENS,
     load_tokenizer,
-    save_tokenizer,
     tokenizer_identity,
     train_tokenizer,
 )
@@ -29,7 +28,7 @@ print(tokenizer_identity(train_tokenizer(json.load(sys.stdin), vocab_size=400, m
 
 @pytest.fixture
 def saved(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
-    save_tokenizer(tokenizer, tmp_path / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
     return tmp_path / "tokenizer"
 
 
