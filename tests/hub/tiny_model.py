@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from qwenkit.tokens.tokenizer import train_tokenizer
+from tests.tiny_qwen3 import TINY_SIZES
 
 
 def write_model(folder: Path, texts: list[str]) -> None:
@@ -13,12 +14,7 @@ def write_model(folder: Path, texts: list[str]) -> None:
     tokenizer = train_tokenizer(texts, vocab_size=600, max_length=384)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
+        **TINY_SIZES,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
     )

@@ -14,16 +14,9 @@ from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.modeling.base import choose_device, resolve_dtype
 from qwenkit.modeling.identity import identify_base
 from tests.modeling.tiny_models import LABELS, METHODS, describe_tiny, load_tiny, make_tokenizer
+from tests.tiny_qwen3 import TINY_SIZES
 
-CONFIG = {
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "intermediate_size": 64,
-}
+CONFIG = {"vocab_size": 320, **TINY_SIZES}
 
 
 @pytest.fixture

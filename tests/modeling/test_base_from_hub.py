@@ -10,24 +10,18 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from tests.hub.hub_server import serve_hub
+from tests.tiny_qwen3 import TINY_SIZES
 
 REPOSITORY = Path(__file__).parents[2]
-SIZES = {
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "intermediate_size": 64,
-}
 
 
 def test_a_base_is_pinned_to_a_commit_and_loaded_quantized(tmp_path):
     torch.manual_seed(0)
     whole, corrupt = (tmp_path / "hub" / "models" / name for name in ("Qwen/Qwen3-0.6B", "nobody/corrupt"))
     for folder in (whole, corrupt):
-        Qwen3ForCausalLM(Qwen3Config(**SIZES, tie_word_embeddings=True)).save_pretrained(folder)
+        Qwen3ForCausalLM(Qwen3Config(**TINY_SIZES, vocab_size=320, tie_word_embeddings=True)).save_pretrained(
+            folder
+        )
     (corrupt / "model.safetensors").write_bytes((corrupt / "model.safetensors").read_bytes()[:3000])
     with serve_hub(tmp_path / "hub") as hub:
         environment = {

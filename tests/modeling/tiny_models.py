@@ -14,6 +14,7 @@ from qwenkit.modeling.bundle import Bundle, save_model
 from qwenkit.modeling.identity import BaseIdentity, complete_identity, identify_base
 from qwenkit.modeling.quantization import record_quantization
 from qwenkit.tokens.tokenizer import train_tokenizer
+from tests.tiny_qwen3 import TINY_SIZES
 
 LABELS = ["AI_Generated", "Human_Written"]
 MAX_LENGTH = 24
@@ -39,17 +40,9 @@ def make_tokenizer() -> Any:
 
 def describe_tiny(**settings: Any) -> BaseIdentity:
     """Identify a tiny base that fits the tokenizer."""
-    sizes = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-        "intermediate_size": 64,
-    }
     tokenizer = make_tokenizer()
     return complete_identity(
-        identify_base(Model(name="tiny", tiny=TinyModel(**{**sizes, **settings}))),
+        identify_base(Model(name="tiny", tiny=TinyModel(**{**TINY_SIZES, **settings}))),
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
     )

@@ -17,6 +17,7 @@ from qwenkit.console import Console
 from qwenkit.modeling.quantization import disable_cpu_repacking
 from qwenkit.tracking import MetricsLog, Tracker
 from qwenkit.training.build import build_trainer
+from tests.tiny_qwen3 import TINY_SIZES
 
 LABELS = ["AI_Generated", "Human_Written"]
 PAD = 0
@@ -54,12 +55,7 @@ def save_base(folder: Path) -> None:
     torch.manual_seed(7)
     config = Qwen3Config(
         vocab_size=VOCAB,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
+        **TINY_SIZES,
         max_position_embeddings=64,
         pad_token_id=PAD,
         num_labels=2,
