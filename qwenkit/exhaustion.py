@@ -13,7 +13,12 @@ FULL_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # File systems keep a little back and give it out in blocks: a disk that is full still has some bytes.
 FULL_DISK_FREE_BYTES = 1024 * 1024
 _FULL_DISK_WORDS = ("No space left on device", "Disk quota exceeded")
-_NO_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "CUDA out of memory")
+_NO_MEMORY_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 _MOST_LINKS = 10
 
 

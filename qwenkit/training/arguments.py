@@ -88,6 +88,8 @@ def build_training_arguments(
         average_tokens_across_devices=False,
         # Every trainable tensor takes part in every step, so DDP need not search for those that don't.
         ddp_find_unused_parameters=False,
+        # The only buffers are constants; sending them would tie each rank's first forward to the others'.
+        ddp_broadcast_buffers=False,
         disable_tqdm=True,
         report_to="none",
         **_checkpointing_arguments(is_enabled=training.gradient_checkpointing),

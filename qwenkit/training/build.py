@@ -87,6 +87,7 @@ def build_trainer(
             save_total_limit=config.training.save_total_limit,
             record=_complete_record(record or RunRecord(), weights, len(train_dataset), world_size, config),
             write_extra=write_extra,
+            console=console,
         ),
         meter=meter,
         train_dataset=train_dataset,

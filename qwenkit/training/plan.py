@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qwenkit.artifacts import fingerprint
+from qwenkit.console import Console
 
 CHECKPOINT_STAGE = "checkpoint"
 CHECKPOINT_REVISION = 1
@@ -52,6 +53,7 @@ class TrainingPlan:
         save_total_limit: Checkpoints that may stay; None keeps all.
         record: What a resume must agree with.
         write_extra: Adds to each checkpoint what makes it a model folder (tokenizer, qwenkit.json).
+        console: Told what a person should know while training goes on.
     """
 
     labels: Sequence[str]
@@ -65,3 +67,4 @@ class TrainingPlan:
     save_total_limit: int | None = None
     record: RunRecord = field(default_factory=RunRecord)
     write_extra: Callable[[Path], None] | None = None
+    console: Console = field(default_factory=Console)

@@ -8,7 +8,15 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 
+from qwenkit.errors import ResourceError
+from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.training.loss import WeightedCrossEntropy
+from qwenkit.training.micro_batches import (
+    RandomState,
+    describe_micro_batches,
+    free_cached_memory,
+    halve_micro_batches,
+)
 from qwenkit.training.plan import TrainingPlan
 from qwenkit.training.progress import TokenMeter
 from qwenkit.training.steps import StepLoader, StepSampler, build_micro_batch, cut_step
@@ -77,27 +85,75 @@ class StepTrainer(Trainer):
         if callable(getattr(self.optimizer, "train", None)):
             self.optimizer.train()
         lengths = inputs["lengths"].tolist()
-        cuts = cut_step(lengths, self.plan)
-        losses = torch.stack(self._run_micro_batches(model, inputs, lengths, cuts, num_items_in_batch))
+        cuts, losses = self._run_step(model, inputs, lengths, num_items_in_batch)
         self.meter.count_step(sum(lengths) * self.args.world_size)
         row_ids = [inputs["row_ids"][cut] for cut in cuts]
         self._divergence.record_losses(self.state.global_step + 1, losses, row_ids)
         return losses.sum()
 
+    def _run_step(
+        self, model: Any, inputs: dict[str, torch.Tensor], lengths: list[int], divisor: Any
+    ) -> tuple[list[slice], torch.Tensor]:
+        """Run a step's micro-batches, and all of them again, cut finer, where the memory is too small.
+
+        Returns:
+            How it was cut in the end, and each micro-batch's part of the loss, shape (micro-batches,).
+
+        Raises:
+            ResourceError: Not even single documents fit, or other ranks have their part of the gradient.
+        """
+        wanted, random_state = self.plan, RandomState.capture(self.args.device)
+        while True:
+            cuts, losses = cut_step(lengths, self.plan), list[torch.Tensor]()
+            try:
+                self._run_micro_batches(model, inputs, lengths, cuts, divisor, losses)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._check_repeatable(is_last=len(losses) + 1 >= len(cuts), cause=error)
+                self.plan = halve_micro_batches(self.plan, lengths)
+            # Only now is the error gone, and with it the frames that hold the failed activations.
+            model.zero_grad()
+            random_state.restore(self.args.device)
+            free_cached_memory(self.args.device)
+        if self.plan is not wanted:
+            self.plan.console.warn(
+                f"out of memory at step {self.state.global_step + 1}: micro-batches have at most "
+                f"{describe_micro_batches(self.plan)} from here on, instead of "
+                f"{describe_micro_batches(wanted)}; the step was repeated with the same documents."
+            )
+        return cuts, torch.stack(losses)
+
+    def _check_repeatable(self, *, is_last: bool, cause: BaseException) -> None:
+        """Refuse to repeat a step of which other ranks may have got a part, or wait for this one's."""
+        if self.args.world_size == 1 or not (is_last or self.is_fsdp_enabled):
+            return
+        raise ResourceError(
+            "out of memory while the ranks exchanged their gradients, so the step cannot be repeated: set "
+            f"training.micro_batch_tokens to less than now ({describe_micro_batches(self.plan)}) and train "
+            "again."
+        ) from cause
+
     def _run_micro_batches(
-        self, model: Any, inputs: dict[str, torch.Tensor], lengths: list[int], cuts: list[slice], divisor: Any
-    ) -> list[torch.Tensor]:
-        """Forward and backward of each; returns their parts of the step's loss, detached."""
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        lengths: list[int],
+        cuts: list[slice],
+        divisor: Any,
+        losses: list[torch.Tensor],
+    ) -> None:
+        """Forward and backward of each; their parts of the step's loss, detached, go to `losses`."""
         if not cuts:
-            return [self._run_empty_share(model)]
+            losses.append(self._run_empty_share(model))
+            return
         step = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in inputs.items()}
-        losses = []
         for cut in cuts:
             # No mask: attention is causal and padding is on the right, so no token ever sees it.
             micro_batch = build_micro_batch(step, lengths, cut, self.plan)
             with nullcontext() if cut is cuts[-1] else self.accelerator.no_sync(model):
                 losses.append(self._run_micro_batch(model, micro_batch, divisor))
-        return losses
 
     def _run_micro_batch(
         self, model: Any, micro_batch: dict[str, torch.Tensor], divisor: Any

@@ -22,6 +22,7 @@ from qwenkit.training.checkpoints import (
     stage_checkpoint,
     write_checkpoint,
 )
+from qwenkit.training.micro_batches import recall_micro_batches, record_micro_batches
 from qwenkit.training.progress import LogAtCheckpoints, ProgressReporter
 from qwenkit.training.step_trainer import StepTrainer
 from qwenkit.training.stopping import EvaluationStopped, StopOnRequest, StopRequest, raise_interrupted
@@ -122,6 +123,7 @@ class QwenTrainer(StepTrainer):
         if resume_from_checkpoint is not None:
             resume = str(resume_from_checkpoint)
             counts = check_resume(Path(resume), self.plan.record).counts
+            self.plan = recall_micro_batches(self.plan, counts)
         if self.args.should_save:
             set_aside_later_checkpoints(self.run_folder, counts["step"])
         # What else ran in this process since the trainer was made must not change the dropout.
@@ -171,6 +173,7 @@ class QwenTrainer(StepTrainer):
 
     def _count_progress(self) -> dict[str, Any]:
         counts = {"step": self.state.global_step, "epoch": self.state.epoch}
+        counts |= {"micro_batches": record_micro_batches(self.plan)}
         return counts | ({"is_evaluation_due": True} if self._is_evaluation_due else {})
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
