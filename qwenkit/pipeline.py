@@ -424,24 +424,27 @@ class QwenTrainingPipeline:
     # ---- Evaluate and export ----
 
     @after("load_config")
-    def load_trained(self, path: str | Path | None = None) -> None:
+    def load_trained(self, path: str | Path | None = None, *, weights: bool = True) -> None:
         """Take a saved model instead of training one: a run, a checkpoint, an export, any classifier folder.
 
         Args:
             path: None takes the newest run under the root and says which.
+            weights: False leaves model and tokenizer None until a step needs them: what was scored before is
+                measured without them.
         """
-        from qwenkit.modeling.bundle import load_model
+        from qwenkit.modeling.bundle import inspect_model
 
         self._saved = find_model(None if path is None else Path(path), self.workspace)
         self.console.header("model", f"{self._saved.folder}{'' if path else ' (the newest run)'}")
-        loaded = load_model(self._saved.folder)
-        self._bundle = loaded.bundle
+        self._bundle = inspect_model(self._saved.folder)
         self.trained_folder = self._saved.folder
         if self._saved.run is not None:
             self.run_folder = self._saved.run
-        self._books.put("model", loaded.model)
-        self._books.put("tokenizer", loaded.tokenizer)
-        self._put_labels(loaded.bundle.labels, self.class_weights)
+        self._books.put("model", None)
+        self._books.put("tokenizer", None)
+        self._put_labels(self._bundle.labels, self.class_weights)
+        if weights:
+            self._give_model()
 
     @after("train")
     def run_post_evaluation(
@@ -514,8 +517,7 @@ class QwenTrainingPipeline:
             publish_raid(
                 plan,
                 path,
-                model=self.model,
-                tokenizer=self.tokenizer,
+                give_model=self._give_model,
                 bundle=self._make_bundle(),
                 config=self.config,
                 console=self.console,
@@ -748,6 +750,16 @@ class QwenTrainingPipeline:
             computes_in_bf16=self.trainer.args.bf16,
         )
 
+    def _give_model(self) -> tuple[Any, Any]:
+        """Hand out model and tokenizer; those of a saved model are read when they are first needed."""
+        from qwenkit.modeling.bundle import load_model
+
+        if self.model is None and self._saved is not None:
+            loaded = load_model(self._saved.folder)
+            self._books.put("model", loaded.model)
+            self._books.put("tokenizer", loaded.tokenizer)
+        return self.model, self.tokenizer
+
     def _write_beside_weights(self, folder: Path) -> None:
         """Make a checkpoint a model folder."""
         from qwenkit.steps.trained import write_beside_weights
@@ -809,8 +821,7 @@ class QwenTrainingPipeline:
         publish_evaluation(
             plan,
             rows,
-            model=self.model,
-            tokenizer=self.tokenizer,
+            give_model=self._give_model,
             bundle=self._make_bundle(),
             class_weights=self.class_weights,
             config=self.config,

@@ -85,7 +85,7 @@ def evaluate(
 
             wanted = [parse_operating_point(one) for one in operating_point]
             pipeline.config.evaluation.extra_target_fprs += wanted
-        pipeline.load_trained(model)
+        pipeline.load_trained(model, weights=False)
         if raid is not None:
             pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
             finish(console, pipeline, "evaluate")
@@ -137,6 +137,6 @@ def export(
             overrides.append(f"export.merge_base={merge_base}")
         pipeline = open_pipeline(console, config_path=config, overrides=overrides, root=root, force=force)
         pipeline.load_config()
-        pipeline.load_trained(model)
+        pipeline.load_trained(model, weights=False)
         pipeline.export(formats, out=out)
         finish(console, pipeline, "export")

@@ -164,23 +164,11 @@ def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
 
     folder = Path(folder)
     device = choose_device() if device is None else device
-    if not folder.is_dir():
-        raise ArtifactError(f"{folder} is no folder: give a run's trained/, a checkpoint or an export.")
+    _require_folder(folder)
     if (folder / MANIFEST_NAME).is_file():
         verify(folder, deep=True)
+    bundle = inspect_model(folder)
     tokenizer = load_tokenizer(folder)
-    bundle = _find_bundle(folder, tokenizer)
-    if bundle.kind in ("onnx", "gguf"):
-        raise ArtifactError(
-            f"{folder} holds a model in the {bundle.kind} format, which other programs run (its README.md "
-            "shows how): name the run that it was made from, or a merged export."
-        )
-    unknown = [name for name in bundle.normalisation if name not in RULES]
-    if unknown:
-        raise ArtifactError(
-            f"{folder} wants its texts normalised first by rules that this version of qwenkit does not know "
-            f"({', '.join(map(safe_text, unknown))}): upgrade qwenkit."
-        )
     if tokenizer.pad_token_id != bundle.pad_token_id:
         raise ArtifactError(
             f"{folder} contradicts itself: the tokenizer pads with id {tokenizer.pad_token_id}, "
@@ -196,12 +184,37 @@ def load_model(folder: Path, *, device: Any = None) -> LoadedClassifier:
     return LoadedClassifier(model.requires_grad_(False).eval(), tokenizer, bundle)
 
 
-def _find_bundle(folder: Path, tokenizer: Any) -> Bundle:
-    if (folder / BUNDLE_NAME).is_file():
-        return read_bundle(folder)
-    from qwenkit.modeling.foreign import infer_bundle
+def inspect_model(folder: Path) -> Bundle:
+    """Describe a model folder that can be loaded, without reading its weights or importing torch.
 
-    return infer_bundle(folder, tokenizer)
+    Raises:
+        ArtifactError: There is none, or it doesn't say enough, or it is made for other programs.
+    """
+    _require_folder(folder)
+    if (folder / BUNDLE_NAME).is_file():
+        bundle = read_bundle(folder)
+    else:
+        from qwenkit.modeling.foreign import infer_bundle
+        from qwenkit.tokens.tokenizer import load_tokenizer
+
+        bundle = infer_bundle(folder, load_tokenizer(folder))
+    if bundle.kind in ("onnx", "gguf"):
+        raise ArtifactError(
+            f"{folder} holds a model in the {bundle.kind} format, which other programs run (its README.md "
+            "shows how): name the run that it was made from, or a merged export."
+        )
+    unknown = [name for name in bundle.normalisation if name not in RULES]
+    if unknown:
+        raise ArtifactError(
+            f"{folder} wants its texts normalised first by rules that this version of qwenkit does not know "
+            f"({', '.join(map(safe_text, unknown))}): upgrade qwenkit."
+        )
+    return bundle
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is no folder: give a run's trained/, a checkpoint or an export.")
 
 
 def load_adapter_base(bundle: Bundle, folder: Path, *, vocab_size: int, device: Any) -> Any:

@@ -18,6 +18,7 @@ from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, 
 from qwenkit.metrics import log_odds
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.stages import StagePlan
+from qwenkit.steps.scoring import GiveModel
 from qwenkit.tokens.encoding import encode_texts
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def publish_raid(
     plan: StagePlan,
     path: Path,
     *,
-    model: Any,
-    tokenizer: Any,
+    give_model: GiveModel,
     bundle: "Bundle",
     config: Config,
     console: Console,
@@ -50,6 +50,7 @@ def publish_raid(
     """
     if len(bundle.labels) != 2:
         raise ConfigError(f"RAID asks human or machine; this model has {len(bundle.labels)} classes.")
+    model, tokenizer = give_model()
     scored = [_score_block(block, model, tokenizer, bundle, config) for block in read_raid(path, console)]
     rows = pl.concat(scored)
     if rows["id"].n_unique() < rows.height:

@@ -1,6 +1,6 @@
 """From a model and labelled rows to a published evaluation: one way for before, after and any file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from qwenkit.modeling.bundle import Bundle
     from qwenkit.modeling.operating_point import OperatingPoint
+
+GiveModel = Callable[[], tuple[Any, Any]]
+"""Hands out the model and its tokenizer, which may be read from disk only now."""
 
 DEMO_NOTE = (
     "This is the demo: its machine text comes from small generators of ours, its model is tiny and random. "
@@ -67,8 +70,7 @@ def publish_evaluation(
     plan: StagePlan,
     rows: LabelledSet,
     *,
-    model: Any,
-    tokenizer: Any,
+    give_model: GiveModel,
     bundle: "Bundle",
     class_weights: Any,
     config: Config,
@@ -82,6 +84,7 @@ def publish_evaluation(
     """Score rows, measure, compare and report, and publish it all as one artifact.
 
     Args:
+        give_model: Called only where there is something to score; measuring again needs no weights.
         before: Folder of the evaluation before training, to compare with.
         run: The run that the model belongs to; its training curve goes into the report.
         validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
@@ -96,7 +99,7 @@ def publish_evaluation(
     if scored is not None:
         console.info("the same model on the same rows was scored before: its logits are taken")
     else:
-        scored = _score_rows(rows, model, tokenizer, bundle=bundle, config=config, console=console)
+        scored = _score_rows(rows, give_model, bundle=bundle, config=config, console=console)
     task = EvaluationTask(
         title=title,
         subtitle=f"{len(scored[0]):,} rows of {rows.title}; {bundle.base_model.name}, held as "
@@ -173,10 +176,11 @@ def recall_logits(plan: StagePlan, labels: Sequence[str]) -> "tuple[np.ndarray, 
 
 
 def _score_rows(
-    rows: LabelledSet, model: Any, tokenizer: Any, *, bundle: "Bundle", config: Config, console: Console
+    rows: LabelledSet, give_model: GiveModel, *, bundle: "Bundle", config: Config, console: Console
 ) -> "tuple[np.ndarray, np.ndarray]":
     import numpy as np
 
+    model, tokenizer = give_model()
     tokenized = rows.encode(
         tokenizer=tokenizer,
         max_length=bundle.max_length,
