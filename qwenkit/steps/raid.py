@@ -19,6 +19,7 @@ from qwenkit.metrics import log_odds
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.stages import StagePlan
 from qwenkit.steps.scoring import GiveModel
+from qwenkit.text.normalize import normalize_text
 from qwenkit.tokens.encoding import encode_texts
 
 if TYPE_CHECKING:
@@ -130,8 +131,9 @@ def _score_block(
     block: pl.DataFrame, model: Any, tokenizer: Any, bundle: "Bundle", config: Config
 ) -> pl.DataFrame:
     """Give id, score (log-odds of the positive class; null for an empty text) and the label columns."""
-    has_text = block[TEXT].str.strip_chars().str.len_bytes().fill_null(0).to_numpy() > 0
-    texts = block[TEXT].filter(pl.Series(has_text)).to_list()
+    texts = [normalize_text(text or "", bundle.normalisation) for text in block[TEXT].to_list()]
+    has_text = np.array([bool(text.strip()) for text in texts], dtype=bool)
+    texts = [text for text in texts if text.strip()]
     scores = np.full(block.height, np.nan)
     if texts:
         input_ids = encode_texts(
