@@ -131,6 +131,14 @@ QuantizationOption = Annotated[
 NoWandbOption = Annotated[
     bool, typer.Option("--no-wandb", rich_help_panel=TRAINING, help="Leave Weights & Biases off.")
 ]
+NoRehearsalOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-rehearsal",
+        rich_help_panel=TRAINING,
+        help="Begin a long run without trying its longest documents, an evaluation and a checkpoint first.",
+    ),
+]
 ResumeOption = Annotated[
     str | None,
     typer.Option(

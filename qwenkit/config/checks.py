@@ -212,7 +212,7 @@ def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
         "evaluation.batch_tokens": config.evaluation.batch_tokens,
     }
     for name, tokens in budgets.items():
-        if tokens is not None and tokens < longest:
+        if isinstance(tokens, int) and tokens < longest:
             message = f"{tokens} tokens do not hold one document of max_length ({longest})"
             yield ConfigProblem(name, message, ("tokenization.max_length",))
 

@@ -24,6 +24,7 @@ NAMED_OPTIONS: dict[str, tuple[str, ...]] = {
     "merge_base": ("export.merge_base",),
     "format": ("export.formats",),
     "wandb": ("wandb.enabled",),
+    "rehearsal": ("training.rehearsal",),
 }
 """Options and the settings that each one stands for; `quantization` sets several switches at once."""
 
@@ -84,7 +85,8 @@ def read_named_options(
     for option, value in named.items():
         if value is None:
             continue
-        origin = Origin(option="--no-wandb" if option == "wandb" else f"--{option.replace('_', '-')}")
+        negative = "no-" if value is False else ""
+        origin = Origin(option=f"--{negative}{option.replace('_', '-')}")
         if option == "quantization":
             _choose_quantization(options, value, origin)
         else:

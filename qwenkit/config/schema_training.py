@@ -31,9 +31,10 @@ class Training(Section):
     """Documents a device in one forward pass of an evaluation, at full length: of short ones more fit."""
     gradient_accumulation_steps: int = Field(8, ge=1)
     """Micro-batches summed before one optimizer step; 32 x 8 = 256 documents a step."""
-    micro_batch_tokens: int | None = Field(None, ge=1)
-    """Cut each step into micro-batches of at most this many tokens, padding included; null cuts it into
-    gradient_accumulation_steps equal parts."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Cut each step into micro-batches of at most this many tokens, padding included; auto tries before the
+    first step how many the GPU's memory holds (4,096 on a CPU), and a resumed run keeps what was found; null
+    cuts the step into gradient_accumulation_steps equal parts. Where it does not fit, it is halved."""
     gradient_checkpointing: Flag = False
     """Compute activations again in the backward pass: less memory for about half as much time more."""
     learning_rate: float = Field(1e-4, gt=0)
@@ -88,6 +89,9 @@ class Training(Section):
         None, json_schema_extra=RUNTIME_ONLY
     )
     """Folder of the run below paths.root; null is <model>-<dataset>, with a number where that is taken."""
+    rehearsal: Flag | Literal["auto"] = Field("auto", json_schema_extra=RUNTIME_ONLY)
+    """Try a step on the longest documents, an evaluation batch and a checkpoint first, and hold the disk
+    against those to come; auto does so where 50 steps or more are ahead."""
     resume_from_checkpoint: Name | None = Field(None, json_schema_extra=RUNTIME_ONLY)
     """Checkpoint folder to go on from, or auto for the newest valid one of this run."""
 

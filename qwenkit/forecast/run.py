@@ -1,8 +1,9 @@
 """Puts the parts together: what training with a config will compute, hold in memory, write and last."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +14,19 @@ from qwenkit.forecast.rows import RowFacts, find_row_facts
 from qwenkit.modeling.cost import Training, count_adapter, count_flops, count_parameters, count_trainable
 from qwenkit.modeling.memory import Storage, count_checkpoint_bytes, estimate_memory
 from qwenkit.runs import Workspace
-from qwenkit.training.schedule import choose_eval_and_save_steps, count_steps, documents_per_share
+from qwenkit.training.schedule import (
+    CPU_MICRO_BATCH_TOKENS,
+    FREE_MEMORY_SHARE,
+    choose_eval_and_save_steps,
+    count_steps,
+    documents_per_share,
+)
 
 Device = Literal["auto", "cpu", "gpu"]
 # Mean length of a document, as a share of max_length, where nothing is known of the data.
 UNKNOWN_LENGTH_SHARE = 0.75
+# What a GPU that is not at hand is taken to have, where the plan depends on it.
+USUAL_GPU_BYTES = 24 * 2**30
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,10 @@ def forecast_run(
     length = rows.mean_tokens("train") if rows else UNKNOWN_LENGTH_SHARE * config.tokenization.max_length
     flops = count_flops(shape, training, length=length)
     rate = Rate(tokens_per_second, "as given") if tokens_per_second else find_measured_rate(workspace, config)
-    tokens, optimizer = _count_micro_batch_tokens(config, rows), config.training.optim
+    optimizer = config.training.optim
+    memory = partial(estimate_memory, shape, training, storage, optimizer=optimizer)
+    most = _count_affordable_tokens(target, memory) if config.training.micro_batch_tokens == "auto" else None
+    tokens = _count_micro_batch_tokens(config, rows, most)
     return Forecast(
         model=config.model.name,
         parameters={**count_parameters(shape), "adapter": count_adapter(shape, training)},
@@ -112,7 +124,7 @@ def forecast_run(
         flops_per_token=flops,
         rows=rows,
         steps=steps,
-        memory=estimate_memory(shape, training, storage, tokens=tokens, optimizer=optimizer),
+        memory=memory(tokens=tokens),
         micro_batch_tokens=tokens,
         device=target.name,
         device_bytes=target.bytes,
@@ -193,15 +205,30 @@ def _plan_steps(config: Config, rows: Mapping[str, int], *, world_size: int) -> 
     )
 
 
-def _count_micro_batch_tokens(config: Config, rows: RowFacts | None) -> int:
-    """Count the tokens of the largest micro-batch: of the longest documents, since steps are sorted."""
+def _count_affordable_tokens(target: _Target, memory: Callable[..., Mapping[str, float]]) -> int:
+    """Estimate what the probe of training.micro_batch_tokens: auto will find."""
+    if not target.is_gpu:
+        return CPU_MICRO_BATCH_TOKENS
+    fixed = sum(memory(tokens=0).values())
+    each = sum(memory(tokens=1).values()) - fixed
+    available = (target.bytes or USUAL_GPU_BYTES) * (1 - FREE_MEMORY_SHARE) - fixed
+    return max(1, int(available / each))
+
+
+def _count_micro_batch_tokens(config: Config, rows: RowFacts | None, most: int | None) -> int:
+    """Count the tokens of the largest micro-batch: of the longest documents, since steps are sorted.
+
+    Args:
+        most: What auto will find; None where it is not asked for.
+    """
     settings, multiple = config.training, config.tokenization.pad_to_multiple_of or 1
     longest = rows.longest if rows else config.tokenization.max_length
     padded = -(-longest // multiple) * multiple
     share = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     documents = settings.per_device_train_batch_size
-    if isinstance(settings.micro_batch_tokens, int):
-        documents = min(max(1, settings.micro_batch_tokens // padded), share)
+    budget = most or settings.micro_batch_tokens
+    if isinstance(budget, int):
+        documents = min(max(1, budget // padded), share)
     return documents * padded
 
 

@@ -70,7 +70,7 @@ def build_trainer(
         has_gpu=has_gpu,
         computes_in_bf16=_computes_in_bf16(model, is_wanted=config.training.bf16, has_gpu=has_gpu),
     )
-    meter = TokenMeter()
+    meter, budget = TokenMeter(), config.training.micro_batch_tokens
     return trainer_class(
         model=model,
         args=arguments,
@@ -80,13 +80,15 @@ def build_trainer(
             positive_label=positive_label,
             pad_token_id=pad_token_id,
             documents_per_micro_batch=config.training.per_device_train_batch_size,
-            micro_batch_tokens=config.training.micro_batch_tokens,
+            micro_batch_tokens=None if budget == "auto" else budget,
+            probes_micro_batches=budget == "auto",
             eval_batch_tokens=config.evaluation.batch_tokens
             or config.training.per_device_eval_batch_size * config.tokenization.max_length,
             pad_to_multiple_of=config.tokenization.pad_to_multiple_of or 1,
             save_total_limit=config.training.save_total_limit,
             record=_complete_record(record or RunRecord(), weights, len(train_dataset), world_size, config),
             write_extra=write_extra,
+            rehearsal=config.training.rehearsal,
             console=console,
         ),
         meter=meter,

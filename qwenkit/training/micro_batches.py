@@ -62,7 +62,12 @@ def recall_micro_batches(plan: TrainingPlan, counts: Mapping[str, Any]) -> Train
     kept = counts.get("micro_batches")
     if kept is None:
         return plan
-    return replace(plan, documents_per_micro_batch=kept["documents"], micro_batch_tokens=kept["tokens"])
+    return replace(
+        plan,
+        documents_per_micro_batch=kept["documents"],
+        micro_batch_tokens=kept["tokens"],
+        probes_micro_batches=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qwenkit.artifacts import fingerprint
 from qwenkit.console import Console
@@ -49,10 +49,12 @@ class TrainingPlan:
         pad_token_id: Of the tokenizer and the model's config.
         documents_per_micro_batch: Size of a step's equal parts; counts only without a token budget.
         micro_batch_tokens: Token budget of a micro-batch, padding included.
+        probes_micro_batches: That budget is still to be found, by trying before the first step.
         eval_batch_tokens: The same for prediction.
         save_total_limit: Checkpoints that may stay; None keeps all.
         record: What a resume must agree with.
         write_extra: Adds to each checkpoint what makes it a model folder (tokenizer, qwenkit.json).
+        rehearsal: Whether to try everything before the first step; auto does so before long runs.
         console: Told what a person should know while training goes on.
     """
 
@@ -62,9 +64,11 @@ class TrainingPlan:
     documents_per_micro_batch: int
     eval_batch_tokens: int
     micro_batch_tokens: int | None = None
+    probes_micro_batches: bool = False
     pad_to_multiple_of: int = 8
     positive_label: str | None = None
     save_total_limit: int | None = None
     record: RunRecord = field(default_factory=RunRecord)
     write_extra: Callable[[Path], None] | None = None
+    rehearsal: bool | Literal["auto"] = False
     console: Console = field(default_factory=Console)

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from qwenkit.config import Config
 
 EVALUATIONS_PER_EPOCH = 10
+# What training.micro_batch_tokens: auto takes on a CPU, which has no limit that could be tried: the system
+# ends a process that takes too much. Larger micro-batches gain nothing there either.
+CPU_MICRO_BATCH_TOKENS = 4096
+# The share of a GPU's memory that auto leaves free: for pieces that do not fit together, and other shapes.
+FREE_MEMORY_SHARE = 0.1
 
 
 def documents_per_share(config: "Config") -> int:

@@ -23,7 +23,9 @@ from qwenkit.training.checkpoints import (
     write_checkpoint,
 )
 from qwenkit.training.micro_batches import recall_micro_batches, record_micro_batches
+from qwenkit.training.probe import settle_micro_batches
 from qwenkit.training.progress import LogAtCheckpoints, ProgressReporter
+from qwenkit.training.rehearsal import is_rehearsal_due, rehearse
 from qwenkit.training.step_trainer import StepTrainer
 from qwenkit.training.stopping import EvaluationStopped, StopOnRequest, StopRequest, raise_interrupted
 from qwenkit.training.validation import measure, predict_dataset
@@ -142,6 +144,16 @@ class QwenTrainer(StepTrainer):
         if self._stop_request.signal_number:
             raise_interrupted(self._stop_request, self.run_folder, step=self.state.global_step)
         return output
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """Settle the size of the micro-batches and rehearse, now that model and optimizer are in place."""
+        model, loader = super()._prepare_for_training(*args, **kwargs)
+        steps_left = self.state.max_steps - self.state.global_step
+        if steps_left > 0:
+            settle_micro_batches(self, model)
+        if is_rehearsal_due(self.plan.rehearsal, steps_left=steps_left):
+            rehearse(self, model)
+        return model, loader
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Skip the epoch when a resumed run has nothing left to do; the library would take one more step."""

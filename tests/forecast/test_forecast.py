@@ -97,6 +97,22 @@ def test_a_token_budget_and_the_batch_size_decide_the_largest_micro_batch(tmp_pa
     assert forecast_run(budget).memory["activations"] < by_batch.memory["activations"]
 
 
+def test_auto_is_planned_as_the_probe_will_find_it(tmp_path: Path) -> None:
+    settings = [*TINY_SETTINGS, f"paths.root={tmp_path}", "training.micro_batch_tokens=auto"]
+    settings.append("tokenization.max_length=50")
+    on_cpu = forecast_run(load_config(overrides=settings).config, device="cpu")
+    # 16 documents of 56 tokens, the whole step, are fewer than the 4,096 of a CPU.
+    assert on_cpu.micro_batch_tokens == 16 * 56
+    large = ["model.name=tiny", "model.tiny.hidden_size=4096", "model.tiny.num_hidden_layers=32"]
+    large += ["model.tiny.intermediate_size=12288", "training.per_device_train_batch_size=4096"]
+    on_gpu = forecast_run(load_config(overrides=[*settings, *large]).config, device="gpu")
+    used = sum(on_gpu.memory.values())
+    one_document = 56 * (on_gpu.memory["activations"] + on_gpu.memory["working memory"])
+    one_document /= on_gpu.micro_batch_tokens
+    limit = 0.9 * 24 * 2**30
+    assert limit - one_document < used <= limit
+
+
 def test_a_plan_for_a_gpu_computes_in_bfloat16_wherever_it_is_made(tmp_path: Path) -> None:
     config = load_config(overrides=[*TINY_SETTINGS, f"paths.root={tmp_path}"]).config
     cpu, gpu = forecast_run(config, device="cpu"), forecast_run(config, device="gpu")
