@@ -9,35 +9,25 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import datasets
-import numpy as np
 import polars as pl
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
-from qwenkit.console import Console, safe_text
-from qwenkit.errors import DataError
-from qwenkit.text.normalize import normalize_text
+from qwenkit.console import Console
+from qwenkit.tokens.backend import encode_with_backend, normalize_texts, prepare_backend
+from qwenkit.tokens.batches import ENCODED_SCHEMA, BatchEncoder, iterate_batches
+from qwenkit.tokens.gate import LIBRARY, EncoderChoice, choose_encoder
+from qwenkit.tokens.processes import TokenizingProcesses
 
-ROWS_PER_BATCH = 512
 BATCHES_IN_FLIGHT = 3
+SAMPLED_ROWS = 1_000
+# The library does less than this in the time that it takes to compare ids and to start processes.
+LEAST_FAST_BYTES = 16_000_000
 
-SOURCE_COLUMNS = ("row_id", "text", "label_id")
-ENCODED_SCHEMA = pa.schema(
-    [
-        ("row_id", pa.int64()),
-        ("input_ids", pa.list_(pa.int32())),
-        ("length", pa.int32()),
-        ("full_length", pa.int32()),
-        ("labels", pa.int64()),
-    ]
-)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Rows: TypeAlias = "pl.DataFrame | datasets.Dataset"
 
 
 def encode_texts(
@@ -65,11 +55,12 @@ def encode_texts(
     """
     limit = max_length if truncation else None
     names = row_ids if row_ids is not None else range(len(texts))
-    return _encode(_normalize(texts, normalisation), tokenizer, limit, names)[0]
+    normalized = normalize_texts(texts, normalisation)
+    return encode_with_backend(normalized, tokenizer.backend_tokenizer, limit, names)[0]
 
 
 def encode_dataset(
-    rows: "pl.DataFrame | datasets.Dataset",
+    rows: Rows,
     *,
     tokenizer: PreTrainedTokenizerFast,
     max_length: int,
@@ -79,12 +70,12 @@ def encode_dataset(
     console: Console,
     description: str = "tokenizing",
 ) -> datasets.Dataset:
-    """Encode the rows of one split, with all cores, in the order given.
+    """Encode the rows of one split, with all cores, in the order given; the ids are kept in memory.
 
     Args:
         rows: Columns row_id, text, label_id, and any others.
         normalisation: Rules that the model wants applied first; prepared text does not change by them.
-        num_workers: Threads; None is one a core.
+        num_workers: Processes or threads; None is one a core.
 
     Returns:
         Columns row_id, input_ids, length (tokens kept), full_length (tokens before the cut), labels. Equal
@@ -93,134 +84,129 @@ def encode_dataset(
     Raises:
         DataError: A column is missing, or a text is empty; the message names the row.
     """
-    columns = rows.columns if isinstance(rows, pl.DataFrame) else rows.column_names
-    missing = [column for column in SOURCE_COLUMNS if column not in columns]
-    if missing:
-        raise DataError(f"rows to tokenize lack {', '.join(missing)}; they have {', '.join(columns)}.")
-
-    def encode_batch(batch: dict[str, list]) -> pa.RecordBatch:
-        texts = _normalize(batch["text"], normalisation)
-        ids, lengths = _encode(texts, tokenizer, max_length if truncation else None, batch["row_id"])
-        return _to_record_batch(batch, ids, lengths)
-
-    digest = hashlib.sha256()
-    encoded = []
-    workers = num_workers or os.cpu_count() or 1
-    with console.progress(description, len(rows), "rows") as bar, _one_thread_a_call():
-        for record_batch in _map_in_order(encode_batch, _iterate_batches(rows), workers=workers):
-            encoded.append(record_batch)
-            _update_digest(digest, record_batch)
-            bar.advance(record_batch.num_rows)
-    table = pa.Table.from_batches(encoded, schema=ENCODED_SCHEMA)
-    return datasets.Dataset(table, fingerprint=digest.hexdigest()[:32])
+    with open_encoder(
+        [rows],
+        tokenizer=tokenizer,
+        limit=max_length if truncation else None,
+        normalisation=normalisation,
+        num_workers=num_workers,
+    ) as encoder:
+        encoded = list(encoder.encode(rows, console=console, description=description))
+    fingerprint = RowsFingerprint()
+    for batch in encoded:
+        fingerprint.add(batch)
+    return datasets.Dataset(pa.Table.from_batches(encoded, ENCODED_SCHEMA), fingerprint=fingerprint.finish())
 
 
-def _encode(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, limit: int | None, row_ids: Sequence[int]
-) -> tuple[list[list[int]], list[int]]:
-    """Encode with the tokenizer's Rust side; transformers' own call does the same and takes twice as long.
+class SplitEncoder:
+    """Encodes splits with all cores, by what was chosen for them."""
 
-    Returns:
-        Token ids of each row, and its length before the cut.
+    def __init__(
+        self, choice: EncoderChoice, encode: Callable[[pa.RecordBatch], pa.RecordBatch], workers: int
+    ) -> None:
+        self.choice = choice
+        self._encode = encode
+        self._workers = workers
+
+    def encode(self, rows: Rows, *, console: Console, description: str) -> Iterator[pa.RecordBatch]:
+        """Give the rows' ids batch by batch, in their order: a large split is never in memory as a whole.
+
+        Raises:
+            DataError: A column is missing, or a text is empty; the message names the row.
+            ResourceError: A process was killed.
+        """
+        with console.progress(description, len(rows), "rows") as bar:
+            for batch in _map_in_order(self._encode, iterate_batches(rows), workers=self._workers):
+                bar.advance(batch.num_rows)
+                yield batch
+
+
+@contextmanager
+def open_encoder(
+    splits: Sequence[Rows],
+    *,
+    tokenizer: PreTrainedTokenizerFast,
+    limit: int | None,
+    normalisation: Sequence[str] = (),
+    num_workers: int | None = None,
+) -> Iterator[SplitEncoder]:
+    """Settle what encodes some splits, and start the processes for it where they are worth it.
+
+    tiktoken in processes where there is much text and it gives the same ids (tokens/gate.py), else the
+    tokenizer's own library in threads. Neither that nor the number of workers changes any id.
+
+    Args:
+        limit: Most tokens of a text; None cuts nothing.
+        num_workers: Processes or threads; None is one a core.
     """
-    _refuse_empty(texts, row_ids)
-    backend = _prepare_backend(tokenizer)
-    n_added = backend.num_special_tokens_to_add(False)
-    try:
-        encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
-    except TypeError:
-        # Half of a surrogate pair is no character, and cannot leave Python as UTF-8.
-        raise DataError(_describe_broken(texts, row_ids)) from None
-    full_lengths = [len(encoding) + n_added for encoding in encodings]
-    if 0 in full_lengths:
-        raise DataError(_describe_empty(full_lengths.index(0), texts, row_ids))
-    if limit is not None:
-        for encoding in encodings:
-            encoding.truncate(max(limit - n_added, 0))
-    if n_added:
-        encodings = [backend.post_process(encoding) for encoding in encodings]
-    return [encoding.ids for encoding in encodings], full_lengths
-
-
-def _normalize(texts: Sequence[str], rules: Sequence[str]) -> Sequence[str]:
-    if not rules:
-        return texts
-    # What is no text is refused further on, with the row's name.
-    return [normalize_text(text, rules) if isinstance(text, str) else text for text in texts]
-
-
-def _prepare_backend(tokenizer: PreTrainedTokenizerFast) -> Any:
-    # Only where needed: each change locks out the other threads.
+    workers = num_workers or len(os.sched_getaffinity(0))
     backend = tokenizer.backend_tokenizer
-    if not backend.encode_special_tokens:
-        backend.encode_special_tokens = True
-    if backend.truncation is not None:
-        backend.no_truncation()
-    if backend.padding is not None:
-        backend.no_padding()
-    return backend
+    settings: dict[str, Any] = {"limit": limit, "normalisation": list(normalisation)}
+    choice = _choose(splits, backend, normalisation)
+    if not choice.is_fast:
+        encoder = BatchEncoder(backend, is_fast=False, **settings)
+        with _one_thread_a_call():
+            yield SplitEncoder(choice, encoder.encode, workers)
+        return
+    processes = TokenizingProcesses(workers, {**settings, "is_fast": True, "tokenizer": backend.to_str()})
+    try:
+        yield SplitEncoder(choice, processes.encode, workers)
+    finally:
+        processes.stop()
 
 
-def _refuse_empty(texts: Sequence[str], row_ids: Sequence[int]) -> None:
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"row {row_ids[index]} holds {type(text).__name__} where text is expected.")
-        if not text or text.isspace():
-            raise DataError(_describe_empty(index, texts, row_ids))
+def _choose(splits: Sequence[Rows], backend: Any, normalisation: Sequence[str]) -> EncoderChoice:
+    """Ask the gate where there is enough text, with rows from all over the splits."""
+    prepare_backend(backend)
+    n_rows = sum(map(len, splits))
+    step = max(n_rows // SAMPLED_ROWS, 1)
+    sample = [text for rows in splits for text in _take_texts(rows, step) if isinstance(text, str)]
+    size = sum(len(text.encode(errors="replace")) for text in sample) * step
+    if size < LEAST_FAST_BYTES:
+        return EncoderChoice(LIBRARY, f"{size / 1e6:.1f} MB of text are too little to start processes for")
+    texts = [text for text in normalize_texts(sample, normalisation) if text.strip()]
+    return choose_encoder(backend, texts)
 
 
-def _describe_empty(index: int, texts: Sequence[str], row_ids: Sequence[int]) -> str:
-    shown = safe_text(repr(texts[index]), limit=40)
-    return f"row {row_ids[index]} has no text to read ({shown}): drop it; an empty text cannot be classified."
-
-
-def _describe_broken(texts: Sequence[str], row_ids: Sequence[int]) -> str:
-    for row_id, text in zip(row_ids, texts, strict=True):
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            return f"row {row_id} holds half a character (a lone surrogate), which is no valid text: mend it."
-    return f"rows {row_ids[0]} to {row_ids[-1]} hold text that cannot be encoded."
-
-
-def _to_record_batch(batch: dict[str, list], ids: list[list[int]], full_lengths: list[int]) -> pa.RecordBatch:
-    lengths = np.array([len(row) for row in ids], dtype=np.int32)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    values = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(offsets[-1]))
-    columns = [
-        pa.array(batch["row_id"], type=pa.int64()),
-        pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)),
-        pa.array(lengths),
-        pa.array(full_lengths, type=pa.int32()),
-        pa.array(batch["label_id"], type=pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=ENCODED_SCHEMA)
-
-
-def _update_digest(digest: Any, batch: pa.RecordBatch) -> None:
-    digest.update(batch.column("input_ids").values.to_numpy().tobytes())
-    for name in ("row_id", "length", "full_length", "labels"):
-        digest.update(batch.column(name).to_numpy().tobytes())
-
-
-def _iterate_batches(rows: "pl.DataFrame | datasets.Dataset") -> Iterator[dict[str, list]]:
+def _take_texts(rows: Rows, step: int) -> list[Any]:
     if isinstance(rows, pl.DataFrame):
-        for part in rows.select(SOURCE_COLUMNS).iter_slices(ROWS_PER_BATCH):
-            yield part.to_dict(as_series=False)
-    else:
-        yield from rows.select_columns(list(SOURCE_COLUMNS)).with_format(None).iter(ROWS_PER_BATCH)
+        return rows["text"].gather_every(step).to_list() if "text" in rows.columns else []
+    return rows.select(range(0, len(rows), step))["text"][:] if "text" in rows.column_names else []
+
+
+class RowsFingerprint:
+    """Sums up encoded rows: equal ones give an equal fingerprint, however they were cut into batches."""
+
+    def __init__(self) -> None:
+        self._digests = {name: hashlib.sha256() for name in ENCODED_SCHEMA.names}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count in the next rows."""
+        for name, digest in self._digests.items():
+            column = batch.column(name)
+            values = column.flatten() if name == "input_ids" else column
+            digest.update(values.to_numpy(zero_copy_only=False).tobytes())
+
+    def finish(self) -> str:
+        """Give 32 hexadecimal digits."""
+        return hashlib.sha256(b"".join(digest.digest() for digest in self._digests.values())).hexdigest()[:32]
 
 
 def _map_in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
-) -> Iterator[Result]:
-    """Apply a function in threads, a few items ahead: the rows of a large split are never all in lists."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
+    function: Callable[[pa.RecordBatch], pa.RecordBatch], batches: Iterable[pa.RecordBatch], *, workers: int
+) -> Iterator[pa.RecordBatch]:
+    """Apply a function in threads, a few batches ahead: the rows of a large split are never all in lists."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting: deque[Future[pa.RecordBatch]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(function, batch))
             if len(waiting) >= workers * BATCHES_IN_FLIGHT:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

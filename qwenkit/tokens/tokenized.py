@@ -1,18 +1,22 @@
 """Tokenized splits on disk: an Arrow folder for each, read by memory mapping, their tokenizer beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import polars as pl
+import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
 from qwenkit.config.schema_model import Tokenization
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
-from qwenkit.tokens.encoding import encode_dataset
+from qwenkit.tokens.batches import ENCODED_SCHEMA
+from qwenkit.tokens.encoding import RowsFingerprint, open_encoder
 from qwenkit.tokens.lengths import show_lengths, summarize_lengths
 from qwenkit.tokens.tokenizer import load_tokenizer
 
@@ -36,32 +40,56 @@ def write_tokenized(
         splits: Columns row_id, text, label_id, and any others.
 
     Returns:
-        The lengths of each split in numbers, for the manifest.
+        For the manifest: the lengths of each split in numbers, and under "encoder" what encoded, and why.
 
     Raises:
         DataError: A column is missing or a text is empty.
+        ResourceError: A process was killed.
     """
     summaries = {}
-    for name, rows in splits.items():
-        encoded = encode_dataset(
-            rows,
-            tokenizer=tokenizer,
-            max_length=settings.max_length,
-            truncation=settings.truncation,
-            num_workers=settings.num_workers,
-            console=console,
-            description=f"tokenizing {name}",
-        )
-        with _without_library_bars():
-            encoded.save_to_disk(folder / name)
-        summaries[name] = summarize_lengths(
-            encoded.with_format("numpy")["full_length"][:],
-            max_length=settings.max_length,
-            truncation=settings.truncation,
-        )
+    with open_encoder(
+        list(splits.values()),
+        tokenizer=tokenizer,
+        limit=settings.max_length if settings.truncation else None,
+        num_workers=settings.num_workers,
+    ) as encoder:
+        console.info(f"with {encoder.choice.name}: {encoder.choice.reason}")
+        for name, rows in splits.items():
+            batches = encoder.encode(rows, console=console, description=f"tokenizing {name}")
+            full_lengths = _write_split(folder / name, batches)
+            summaries[name] = summarize_lengths(
+                full_lengths, max_length=settings.max_length, truncation=settings.truncation
+            )
     tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
     show_lengths(console, summaries)
-    return {name: summary.as_counts() for name, summary in summaries.items()}
+    lengths = {name: summary.as_counts() for name, summary in summaries.items()}
+    return {**lengths, "encoder": {"name": encoder.choice.name, "reason": encoder.choice.reason}}
+
+
+def _write_split(folder: Path, batches: Iterable[pa.RecordBatch]) -> np.ndarray:
+    """Write batches as they come into a folder that datasets reads.
+
+    Returns:
+        Tokens of every row before the cut, int32, shape (rows,).
+    """
+    fingerprint = RowsFingerprint()
+    full_lengths = [np.empty(0, dtype=np.int32)]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    written = folder.with_name(f"{folder.name}.arrow")
+    with pa.OSFile(str(written), "wb") as file, pa.ipc.new_stream(file, ENCODED_SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            fingerprint.add(batch)
+            full_lengths.append(batch.column("full_length").to_numpy())
+    # datasets writes one row, and beside it what it wants to find there; then all rows take the place of one.
+    all_rows = pa.ipc.open_stream(pa.memory_map(str(written)))
+    first = pa.Table.from_batches(islice(all_rows, 1), ENCODED_SCHEMA).slice(0, 1)
+    with _without_library_bars():
+        datasets.Dataset(first, fingerprint=fingerprint.finish()).save_to_disk(folder)
+    for data_file in folder.glob("*.arrow"):
+        written.replace(data_file)
+    written.unlink(missing_ok=True)
+    return np.concatenate(full_lengths)
 
 
 def read_tokenized(folder: Path) -> dict[str, datasets.Dataset]:

@@ -15,7 +15,8 @@ from qwenkit.console import Console
 from qwenkit.errors import DataError
 from qwenkit.modeling import predictor
 from qwenkit.tokens import encoding
-from qwenkit.tokens.encoding import ROWS_PER_BATCH, encode_dataset, encode_texts
+from qwenkit.tokens.batches import ROWS_PER_BATCH
+from qwenkit.tokens.encoding import encode_dataset, encode_texts
 from qwenkit.tokens.tokenizer import train_tokenizer
 from tests.tokens.conftest import AWKWARD_TEXTS, TRAIN_TEXTS
 

@@ -67,6 +67,7 @@ def test_counts_tell_the_truncated_rows_of_each_split(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     counts = write(tmp_path, tokenizer, Console(quiet=True))
+    assert counts.pop("encoder")["name"] == "tokenizers"
     assert {name: split["rows"] for name, split in counts.items()} == {"train": 3, "validation": 1, "test": 2}
     assert {name: split["truncated"] for name, split in counts.items()} == {
         "train": 1,
