@@ -477,6 +477,7 @@ class QwenTrainingPipeline:
                 before=before if before and (before / "predictions.parquet").is_file() else None,
                 run=saved.run,
                 validation_predictions=saved.validation_predictions,
+                scored_passes=saved.scored_folder(self.workspace),
                 may_reuse=not self._books.is_forced(EVALUATE),
             )
         self._books.put("post_metrics", read_json(plan.folder / "metrics.json"))

@@ -59,6 +59,10 @@ class SavedModel:
         paths = [folder / VALIDATION_PREDICTIONS for folder in folders]
         return next((path for path in paths if path.is_file()), None)
 
+    def scored_folder(self, workspace: Workspace) -> Path:
+        """Say where passes over changed texts are kept, for the next evaluation of the same weights."""
+        return (self.run or workspace.root / "evaluations") / "scored"
+
     def export_folder(self, format_name: str, *, out: Path | None) -> Path:
         """Say where an export goes: exported/ in the run, unless the user says."""
         if out is not None or self.run is None:

@@ -129,9 +129,12 @@ EVALUATE = Stage(
         "evaluation.extra_target_fprs",
         "evaluation.slice_columns",
         "evaluation.bootstrap_draws",
+        "evaluation.robustness",
+        "evaluation.robustness_rows",
+        "evaluation.seed",
     ),
-    # They choose the rows of the evaluation before training, and only there decide anything.
-    resolved=("evaluation.pre_training_eval_samples", "evaluation.seed"),
+    # It chooses the rows of the evaluation before training, and only there decides anything.
+    resolved=("evaluation.pre_training_eval_samples",),
     upstream=("prepare", "train"),
     revision=2,
 )

@@ -63,6 +63,14 @@ def evaluate(
             help="Report this false-positive rate too; its threshold comes from validation. Repeatable.",
         ),
     ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            rich_help_panel=opt.DATA,
+            help="Score a sample again under attacks, cut short, and on held-out splits.",
+        ),
+    ] = False,
     config: opt.ConfigOption = None,
     settings: opt.SetOption = None,
     root: opt.RootOption = None,
@@ -85,6 +93,8 @@ def evaluate(
 
             wanted = [parse_operating_point(one) for one in operating_point]
             pipeline.config.evaluation.extra_target_fprs += wanted
+        if robustness:
+            pipeline.config.evaluation.robustness = True
         pipeline.load_trained(model, weights=False)
         if raid is not None:
             pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)

@@ -34,7 +34,7 @@ class Evaluation(Section):
     pre_training_eval_samples: int = Field(1000, ge=1)
     """Test rows of the evaluation before training."""
     seed: Seed = 42
-    """Decides which rows those are."""
+    """Decides which rows those are, and which ones robustness takes."""
     positive_label: Name | None = None
     """Class that scores speak for: a false positive is a text wrongly given it. Null is the first label."""
     batch_tokens: int | None = Field(None, ge=1, json_schema_extra=RUNTIME_ONLY)
@@ -46,6 +46,11 @@ class Evaluation(Section):
     """Columns to slice the results by, beside domain, generator, attack, decoding, length and source."""
     bootstrap_draws: int = Field(1000, ge=200)
     """Draws behind each 95 % interval."""
+    robustness: Flag = False
+    """Score test rows again under the attacks of RAID and cut short, and what dataset.holdout kept out; about
+    16 further passes over robustness_rows. --robustness turns it on."""
+    robustness_rows: int = Field(1000, ge=2)
+    """Rows of each of those passes, drawn with evaluation.seed, evenly by label and domain."""
     save_predictions: Flag = True
     """Write predictions.parquet and .csv: row id, label, logits and probability of every scored document."""
 

@@ -60,6 +60,12 @@ class AchievedPoint:
         flagged = self.confusion[0][0] + self.confusion[1][0]
         return self.confusion[0][0] / flagged if flagged else None
 
+    @property
+    def error(self) -> float:
+        """Share of all rows that the threshold decides wrongly."""
+        (_, missed), (accused, _) = self.confusion
+        return (missed + accused) / sum(map(sum, self.confusion))
+
     def to_json(self) -> dict[str, Any]:
         """Lay it out for metrics.json."""
         return {
@@ -145,9 +151,9 @@ def analyse(
         baselines: Their metrics.
         draws: Of the bootstrap.
     """
-    rows = _score_rows(evaluation)
+    rows = read_scored(evaluation)
     points = points if rows.n_classes == 2 else ()
-    scores = _score_positive(rows)
+    scores = score_positive(rows)
     resampling = _resample(evaluation, rows, draws=draws, seed=seed)
     columns = choose_slice_columns(evaluation.predictions, wanted=slice_columns, known=domain_columns)
     everything = Slice(column="", value="all", row_numbers=np.arange(len(scores)))
@@ -214,7 +220,8 @@ def trace_coverage(rows: ScoredRows) -> list[tuple[float, float]]:
     return [(float(end / len(order)), float(errors[end - 1] / end)) for end in chosen]
 
 
-def _score_rows(evaluation: Evaluation) -> ScoredRows:
+def read_scored(evaluation: Evaluation) -> ScoredRows:
+    """Read logits and truth of an evaluation's rows, in their order."""
     return ScoredRows(
         logits=read_logits(evaluation.predictions, evaluation.labels).astype(np.float64),
         label_ids=evaluation.predictions["label_id"].to_numpy(),
@@ -223,11 +230,19 @@ def _score_rows(evaluation: Evaluation) -> ScoredRows:
     )
 
 
-def _score_positive(rows: ScoredRows) -> np.ndarray:
+def score_positive(rows: ScoredRows) -> np.ndarray:
     """Score rows by how positive they are: the calibrated log-odds, or the probability among more classes."""
     if rows.n_classes == 2:
         return log_odds(rows.logits, rows.positive_id, temperature=rows.temperature)
     return np.asarray(softmax(rows.tempered)[:, rows.positive_id])
+
+
+def flag_rows(
+    rows: ScoredRows, scores: np.ndarray, points: Sequence[OperatingPoint]
+) -> dict[str, np.ndarray]:
+    """Tell which rows are called positive, by decision: the likeliest class, and each frozen threshold."""
+    flagged = {ARGMAX: rows.predicted_ids == rows.positive_id}
+    return flagged | {point.name: point.flag(scores) for point in points}
 
 
 def _resample(evaluation: Evaluation, rows: ScoredRows, *, draws: int, seed: int) -> Resampling:
@@ -239,8 +254,7 @@ def _resample(evaluation: Evaluation, rows: ScoredRows, *, draws: int, seed: int
 def _measure_slices(
     cuts: Sequence[Slice], rows: ScoredRows, scores: np.ndarray, points: Sequence[OperatingPoint]
 ) -> list[SliceMeasure]:
-    flagged = {ARGMAX: rows.predicted_ids == rows.positive_id}
-    flagged |= {point.name: point.flag(scores) for point in points}
+    flagged = flag_rows(rows, scores, points)
     return [
         SliceMeasure(
             cut.row_numbers,

@@ -25,6 +25,8 @@ from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_
 from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.report import ReportContext, render_report
+from qwenkit.evaluation.robustness import Challenges, Robustness, measure_robustness
+from qwenkit.evaluation.robustness_tables import robustness_tables
 from qwenkit.evaluation.slices import SLICE_COLUMNS
 from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table, format_number
 from qwenkit.modeling.operating_point import OperatingPoint
@@ -44,6 +46,7 @@ class EvaluationTask:
         provenance: By group, for the report's last section.
         notes: Sentences under the verdict.
         points: Chosen on validation, applied here as they are.
+        challenges: What the model was scored on beside these rows; None has no robustness section.
         slice_columns: Known from the data; the extra ones were named by the user and must be there.
         draws: Of the bootstrap.
         baseline_cache: Where the baselines' scores are kept for the next evaluation on the same texts.
@@ -64,6 +67,7 @@ class EvaluationTask:
     provenance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     points: Sequence[OperatingPoint] = ()
+    challenges: Challenges | None = None
     extra_slice_columns: Sequence[str] = ()
     draws: int = 1_000
     baseline_cache: Path | None = None
@@ -80,6 +84,7 @@ class Outcome:
     baselines: Mapping[str, Mapping[str, Any]]
     analysis: Analysis
     clean: Evaluation | None
+    robustness: Robustness | None
 
 
 def conduct_evaluation(
@@ -119,6 +124,11 @@ def conduct_evaluation(
         draws=task.draws,
     )
     clean = measure_clean(evaluation)
+    robustness = (
+        None
+        if task.challenges is None
+        else measure_robustness(evaluation, task.challenges, points=task.points, draws=task.draws)
+    )
     context = ReportContext(
         title=task.title,
         subtitle=task.subtitle,
@@ -128,6 +138,7 @@ def conduct_evaluation(
         baseline_train_rows=None if task.train_rows is None else task.train_rows.height,
         training_log=task.training_log,
         analysis=analysis,
+        robustness=robustness,
         mistakes=find_worst_mistakes(
             evaluation,
             task.rows,
@@ -146,10 +157,16 @@ def conduct_evaluation(
         baselines=baselines,
         analysis=analysis.to_json(),
         clean=clean,
+        robustness=None if robustness is None else robustness.to_json(),
         save_predictions=task.save_predictions,
     )
     return Outcome(
-        evaluation=evaluation, comparison=comparison, baselines=baselines, analysis=analysis, clean=clean
+        evaluation=evaluation,
+        comparison=comparison,
+        baselines=baselines,
+        analysis=analysis,
+        clean=clean,
+        robustness=robustness,
     )
 
 
@@ -169,6 +186,9 @@ def show_outcome(console: Console, outcome: Outcome) -> None:
         console.table("Thresholds from validation, applied here", *point_table(analysis.points))
     if analysis.slices:
         console.table("Slices, worst first", *slice_table(analysis.slices, analysis.main_decision))
+    if outcome.robustness is not None:
+        for title, table in robustness_tables(outcome.robustness, is_brief=True):
+            console.table(title, *table)
 
 
 def _list_places(task: EvaluationTask) -> list[str]:

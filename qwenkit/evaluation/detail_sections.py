@@ -10,7 +10,13 @@ from qwenkit.evaluation.analysis import AchievedPoint
 from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.charts import plot_coverage, plot_reliability
 from qwenkit.evaluation.evaluate import Evaluation
-from qwenkit.evaluation.interval_tables import metric_table, name_target, point_table, slice_cells
+from qwenkit.evaluation.interval_tables import (
+    abstention_table,
+    metric_table,
+    name_target,
+    point_table,
+    slice_cells,
+)
 from qwenkit.evaluation.mistakes import TEXT_LIMIT, Mistake
 from qwenkit.evaluation.page import (
     Cell,
@@ -69,6 +75,14 @@ def describe_points(context: ReportContext) -> Section | None:
         )
     ]
     tables += [_confusion_at(one, positive, negative) for one in analysis.points]
+    abstention_columns, abstention_rows = abstention_table(analysis.points)
+    tables.append(
+        Table(
+            caption="With close calls left undecided (predict --abstain): how much is decided, and how well",
+            columns=abstention_columns,
+            rows=[[Cell(text=cell) for cell in row] for row in abstention_rows],
+        )
+    )
     return Section(
         anchor="thresholds",
         title="At thresholds fixed beforehand",

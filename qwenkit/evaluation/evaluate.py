@@ -163,6 +163,7 @@ def write_evaluation(
     baselines: Mapping[str, Mapping[str, Any]] | None = None,
     analysis: Mapping[str, Any] | None = None,
     clean: Evaluation | None = None,
+    robustness: Mapping[str, Any] | None = None,
     save_predictions: bool = True,
 ) -> None:
     """Write metrics.json, predictions (parquet and csv) and the reports (html, md) into the folder given."""
@@ -176,6 +177,7 @@ def write_evaluation(
             "class_weights": evaluation.class_weights and list(evaluation.class_weights),
             "temperature": evaluation.temperature,
             "decontaminated": clean and clean.metrics,
+            "robustness": robustness,
             "comparison": comparison and comparison_as_json(comparison),
             "baselines": baselines and {name: dict(metrics) for name, metrics in baselines.items()},
         },

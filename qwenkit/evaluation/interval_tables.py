@@ -43,6 +43,27 @@ def point_table(points: Sequence[AchievedPoint]) -> TableText:
     ]
 
 
+def abstention_table(points: Sequence[AchievedPoint]) -> TableText:
+    """Lay out what each threshold's band of abstention leaves to be decided, and how well that is."""
+    columns = [
+        "Target FPR",
+        "Decided on validation",
+        "Decided here",
+        "Wrong when all are",
+        "Wrong of those decided",
+    ]
+    return columns, [
+        [
+            format_percent(one.point.target_fpr),
+            format_percent(one.point.coverage),
+            format_percent(one.coverage),
+            format_percent(one.error),
+            format_percent(one.error_when_decided),
+        ]
+        for one in points
+    ]
+
+
 def slice_table(slices: Sequence[SliceResult], decision: str, *, limit: int = SHOWN_SLICES) -> TableText:
     """Lay the worst slices of all columns out together.
 

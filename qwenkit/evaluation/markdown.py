@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from qwenkit.console import safe_text
 from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_table
 from qwenkit.evaluation.page import ReportContext
+from qwenkit.evaluation.robustness_tables import robustness_tables
 from qwenkit.evaluation.tables import baseline_table, comparison_table
 from qwenkit.evaluation.verdict import write_verdict
 from qwenkit.text.probes import PROBES
@@ -41,6 +42,8 @@ def _list_tables(context: ReportContext) -> list[tuple[str, Sequence[str], Seque
         tables.append(("At thresholds fixed beforehand", *point_table(analysis.points)))
     if analysis is not None and analysis.slices:
         tables.append(("Worst slices", *slice_table(analysis.slices, analysis.main_decision)))
+    if context.robustness is not None:
+        tables += [(title, *table) for title, table in robustness_tables(context.robustness)]
     if context.comparison is not None:
         tables.append(("Before and after training", *comparison_table(context.comparison)))
     if analysis is not None:

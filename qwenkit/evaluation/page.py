@@ -10,6 +10,7 @@ from qwenkit.evaluation.analysis import Analysis
 from qwenkit.evaluation.evaluate import Evaluation
 from qwenkit.evaluation.mistakes import WorstMistakes
 from qwenkit.evaluation.plots import Picture
+from qwenkit.evaluation.robustness import Robustness
 from qwenkit.evaluation.tables import Comparison
 
 NAME_LIMIT = 60
@@ -29,6 +30,7 @@ class ReportContext:
     training_log: Sequence[Mapping[str, Any]] = ()
     """Rows of metrics.jsonl: step, loss, eval_loss, eval_balanced_accuracy ..."""
     analysis: Analysis | None = None
+    robustness: Robustness | None = None
     mistakes: WorstMistakes | None = None
     leaks: Mapping[str, Any] | None = None
     """The leak audit of the data, as audit.json has it."""

@@ -127,9 +127,9 @@ def read_series(log: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray
     return points[:, 0], points[:, 1]
 
 
-def new_axes(x_title: str, y_title: str) -> tuple[Figure, Axes]:
+def new_axes(x_title: str, y_title: str, *, height_inches: float = HEIGHT_INCHES) -> tuple[Figure, Axes]:
     """Make an empty figure in the report's style."""
-    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_title, color=INK, fontsize=FONT_POINTS)
     axes.set_ylabel(y_title, color=INK, fontsize=FONT_POINTS)

@@ -24,6 +24,7 @@ from qwenkit.evaluation.page import (
     Table,
     show_name,
 )
+from qwenkit.evaluation.robustness_section import describe_robustness
 from qwenkit.evaluation.tables import baseline_table, comparison_table, format_number
 from qwenkit.text.probes import PROBES
 
@@ -136,6 +137,7 @@ SECTIONS: tuple[Callable[[ReportContext], Section | None], ...] = (
     describe_points,
     describe_ranking,
     describe_slices,
+    describe_robustness,
     describe_calibration,
     describe_decisions,
     describe_mistakes,

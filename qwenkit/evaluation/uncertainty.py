@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from qwenkit.evaluation.bootstrap import (
+    NORMAL_QUANTILE,
     Interval,
     Measure,
     Resampling,
@@ -149,6 +150,28 @@ def bound_differences(
         if first.get(name) is not None and second.get(name) is not None
     }
     return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def bound_paired_share(gained: int, lost: int, rows: int, *, n_groups: int) -> Interval | None:
+    """Bound how a share of rows changes, where the same rows are decided twice.
+
+    It says something even where no decision changes, which draws of the rows cannot.
+
+    Args:
+        gained, lost: Rows that are hit only the second time, and only the first time.
+        n_groups: Groups among the rows; they count as so many independent ones.
+
+    Source: Bonett and Price 2012, adjusted Wald interval for paired binomial proportions.
+    """
+    if not rows:
+        return None
+    independent = n_groups / rows
+    size = rows * independent + 2
+    shares = (gained * independent + 1) / size, (lost * independent + 1) / size
+    middle = shares[0] - shares[1]
+    reach = NORMAL_QUANTILE * float(np.sqrt((sum(shares) - middle**2) / size))
+    value = (gained - lost) / rows
+    return Interval(value=value, low=min(middle - reach, value), high=max(middle + reach, value))
 
 
 def compare_decisions(first_correct: np.ndarray, second_correct: np.ndarray) -> dict[str, float | int]:

@@ -26,6 +26,7 @@ class LabelledSet:
         baselines: Folder that keeps the baselines' scores for all runs on this data set.
         inputs, identity: Say which rows these are, for the fingerprint.
         slice_columns: To report by.
+        held_out: Splits of dataset.holdout beside it, by name, each with rows of all classes.
         leaks: The leak audit of the data that they are from.
         is_demo: The rows are those of the demo.
     """
@@ -39,6 +40,7 @@ class LabelledSet:
     inputs: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     slice_columns: Sequence[str] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
     leaks: Mapping[str, Any] | None = None
     is_demo: bool = False
 
@@ -181,7 +183,7 @@ def _read_split(
     A split of what is held out may lack a class: a generator's holds no human text. It is scored beside the
     rows of that class in test, which training has not seen either.
     """
-    from qwenkit.data.holdout import complete_classes
+    from qwenkit.data.holdout import PREFIX, complete_classes
     from qwenkit.data.prepared import read_prepared
 
     prepared = read_prepared(folder)
@@ -199,6 +201,11 @@ def _read_split(
         inputs={PREPARE.name: manifest.fingerprint},
         identity={"split": split},
         slice_columns=[prepared.domain_column] if prepared.domain_column else [],
+        held_out={
+            other: complete_classes(prepared.splits, other)
+            for other in prepared.splits
+            if split == "test" and other.startswith(PREFIX)
+        },
         leaks=prepared.leaks,
         is_demo=manifest.counts.get("kind") == "demo",
     )

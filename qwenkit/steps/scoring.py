@@ -31,13 +31,21 @@ def score_documents(
     model: Any, tokenized: Any, *, bundle: "Bundle", config: Config, console: Console, what: str
 ) -> "np.ndarray":
     """Compute logits of tokenized rows, float32, shape (rows, classes), with progress."""
+    input_ids = tokenized.with_format("numpy")["input_ids"]
+    return score_ids(model, input_ids, bundle=bundle, config=config, console=console, what=what)
+
+
+def score_ids(
+    model: Any, input_ids: Any, *, bundle: "Bundle", config: Config, console: Console, what: str
+) -> "np.ndarray":
+    """Compute logits of token ids, float32, shape (rows, classes), with progress."""
     from qwenkit.modeling.predictor import predict_logits
 
     per_device = config.training.per_device_eval_batch_size
-    with console.progress(f"scoring {what}", total=len(tokenized), unit="documents") as bar:
+    with console.progress(f"scoring {what}", total=len(input_ids), unit="documents") as bar:
         return predict_logits(
             model,
-            tokenized.with_format("numpy")["input_ids"],
+            input_ids,
             pad_token_id=bundle.pad_token_id,
             batch_tokens=config.evaluation.batch_tokens or per_device * bundle.max_length,
             pad_to_multiple_of=config.tokenization.pad_to_multiple_of or 1,
@@ -79,6 +87,7 @@ def publish_evaluation(
     before: Path | None = None,
     run: Path | None = None,
     validation_predictions: Path | None = None,
+    scored_passes: Path | None = None,
     may_reuse: bool = True,
 ) -> None:
     """Score rows, measure, compare and report, and publish it all as one artifact.
@@ -88,6 +97,7 @@ def publish_evaluation(
         before: Folder of the evaluation before training, to compare with.
         run: The run that the model belongs to; its training curve goes into the report.
         validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
+        scored_passes: Folder that keeps the passes of evaluation.robustness; None goes without robustness.
         may_reuse: Take the logits of an earlier evaluation of the same model on the same rows.
     """
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
@@ -100,6 +110,20 @@ def publish_evaluation(
         console.info("the same model on the same rows was scored before: its logits are taken")
     else:
         scored = _score_rows(rows, give_model, bundle=bundle, config=config, console=console)
+    challenges = None
+    if settings.robustness and scored_passes is not None:
+        from qwenkit.steps.robustness import score_challenges
+
+        challenges = score_challenges(
+            rows,
+            scored,
+            give_model,
+            cache=scored_passes,
+            model_fingerprint=plan.inputs[TRAIN.name],
+            bundle=bundle,
+            config=config,
+            console=console,
+        )
     task = EvaluationTask(
         title=title,
         subtitle=f"{len(scored[0]):,} rows of {rows.title}; {bundle.base_model.name}, held as "
@@ -117,6 +141,7 @@ def publish_evaluation(
         provenance=describe_provenance(plan, bundle=bundle, rows=rows),
         notes=[DEMO_NOTE] if rows.is_demo else [],
         points=points,
+        challenges=challenges,
         extra_slice_columns=settings.slice_columns,
         draws=settings.bootstrap_draws,
         baseline_cache=rows.baselines,

@@ -12,6 +12,8 @@ from qwenkit.evaluation.evaluate import compare_before_after, evaluate_split
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.operating_points import calibrate
 from qwenkit.evaluation.report import ReportContext
+from qwenkit.evaluation.robustness import ATTACK, LENGTH, Challenges, HeldOut, Variant, measure_robustness
+from qwenkit.text.attacks import ATTACKS
 from qwenkit.text.probes import PROBES
 from tests.data.test_audit import make_rows as make_audit_rows
 
@@ -93,7 +95,31 @@ def leaks():
 
 
 @pytest.fixture
-def full_context(make_evaluation, make_prepared, analyse_fully, leaks):
+def make_robustness(make_prepared, make_logits):
+    """Measure an evaluation of two classes under every attack, each a little worse than the one before."""
+
+    def make(evaluation, *, held_out_name="test_holdout_model"):
+        predictions = evaluation.predictions
+        logits = predictions.select([f"logit_{name}" for name in evaluation.labels]).to_numpy()
+        drift = np.random.default_rng(4).normal(size=logits.shape)
+        is_changed = np.ones(len(logits), dtype=bool)
+        names = [(ATTACK, name) for name in ATTACKS] + [(LENGTH, "32"), (LENGTH, "64")]
+        other = make_prepared(60, labels=list(evaluation.labels), first_row_id=9_000)
+        challenges = Challenges(
+            row_ids=predictions["row_id"].to_numpy(),
+            variants=[
+                Variant(kind=kind, name=name, logits=logits + place / 4 * drift, is_changed=is_changed)
+                for place, (kind, name) in enumerate(names)
+            ],
+            held_out=[HeldOut(name=held_out_name, rows=other, logits=make_logits(other, skill=0.5))],
+        )
+        return measure_robustness(evaluation, challenges, draws=60)
+
+    return make
+
+
+@pytest.fixture
+def full_context(make_evaluation, make_prepared, analyse_fully, make_robustness, leaks):
     after = make_evaluation(120, skill=2.0)
     worse = {"auroc": 0.61, "balanced_accuracy": 0.6}
     log = [{"step": step, "loss": 0.7 - step / 100, "grad_norm": 1.0} for step in range(1, 30)]
@@ -110,6 +136,7 @@ def full_context(make_evaluation, make_prepared, analyse_fully, leaks):
         baseline_train_rows=50_000,
         training_log=log,
         analysis=analyse_fully(after),
+        robustness=make_robustness(after),
         mistakes=find_worst_mistakes(after, make_prepared(120), place_columns=["domain_name"]),
         leaks=leaks,
         provenance={"Fingerprints": {"train": "sha256:abc"}, "Settings": {f"a.b{n}": n for n in range(40)}},

@@ -19,6 +19,7 @@ from qwenkit.evaluation.plots import DARK_COLOURS, SERIES
 from qwenkit.evaluation.report import ReportContext, list_tiles, render_report
 from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.evaluation.verdict import write_verdict
+from qwenkit.text.attacks import ATTACKS
 
 VOID_TAGS = {"meta", "img", "source", "br", "link", "input", "hr"}
 HOSTILE = [
@@ -82,6 +83,7 @@ def test_a_full_report_has_every_section_once(full_context):
         "thresholds",
         "ranking",
         "slices",
+        "robustness",
         "calibration",
         "decisions",
         "mistakes",
@@ -161,7 +163,7 @@ def test_nothing_is_loaded_and_nothing_can_run(full_context):
 
 def test_every_figure_has_an_alt_text_and_a_dark_twin_without_addresses(full_context):
     page = Page(render_report(full_context))
-    assert len(page.find("img")) == len(page.find("source")) == 8
+    assert len(page.find("img")) == len(page.find("source")) == 10
     for image, dark in zip(page.find("img"), page.find("source"), strict=True):
         assert len(image["alt"]) > 20
         assert int(image["width"]) > int(image["height"]) > 100
@@ -190,7 +192,7 @@ def test_the_same_numbers_give_the_same_bytes(full_context):
 
 
 @pytest.fixture
-def report_full_of(make_evaluation, make_prepared, analyse_fully):
+def report_full_of(make_evaluation, make_prepared, analyse_fully, make_robustness):
     """Render a report in which a text stands wherever one can come from outside."""
 
     def render(text):
@@ -206,6 +208,7 @@ def report_full_of(make_evaluation, make_prepared, analyse_fully):
             baselines={"words": evaluation.metrics},
             training_log=[{"step": text, "loss": text}, {"step": 1, "loss": 0.5, text: text}, {"step": 2}],
             analysis=analyse_fully(evaluation, slice_columns=[f"{text}column"]),
+            robustness=make_robustness(evaluation, held_out_name=text or "x"),
             mistakes=find_worst_mistakes(
                 evaluation,
                 make_prepared(30, labels=labels, text=[text] * 30),
@@ -366,10 +369,26 @@ def test_report_md_has_the_verdict_and_the_tables(full_context):
         assert len(widths) == 1, block
 
 
+def test_robustness_says_what_the_worst_attack_does_and_against_what(full_context):
+    html = render_report(full_context)
+    text = " ".join("".join(Page(html).text).split())
+    worst = full_context.robustness.attacks[0]
+    assert f"under the worst ({worst.title})" in text
+    assert "Misspelling (approximate) and Synonyms (approximate) stand in for attacks of RAID" in text
+    assert all(attack.title in text for attack in ATTACKS.values())
+    assert "What training never saw, beside the test split" in text
+    markdown = render_markdown(full_context)
+    assert "## Under attack, worst first" in markdown and "## Cut short" in markdown
+    assert "| test\\_holdout\\_model |" in markdown
+
+
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_stays_text_in_report_md(hostile, make_evaluation):
+def test_hostile_text_stays_text_in_report_md(hostile, make_evaluation, make_robustness):
     evaluation = make_evaluation(30, labels=[f"{hostile}1", f"{hostile}2"])
-    text = render_markdown(ReportContext(title=hostile or "x", evaluation=evaluation, notes=[hostile]))
+    robustness = make_robustness(evaluation, held_out_name=hostile)
+    text = render_markdown(
+        ReportContext(title=hostile or "x", evaluation=evaluation, robustness=robustness, notes=[hostile])
+    )
     assert not re.search(r"(?<!\\)[<>]", text.replace("&lt;", ""))
     assert not set(text) & {"\x00", "\x1b", "\r", "\t", "\u202e"}
     assert len(text) < 20_000
