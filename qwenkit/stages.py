@@ -104,6 +104,8 @@ TRAIN = Stage(
         "training.weight_decay",
         "training.warmup_ratio",
         "training.lr_scheduler_type",
+        "training.label_smoothing",
+        "training.focal_gamma",
         "training.max_grad_norm",
         "training.optim",
         "training.bf16",

@@ -205,6 +205,15 @@ def _check_best_model(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("training.greater_is_better", message, ("training.metric_for_best_model",))
 
 
+def _check_loss(config: Config) -> Iterator[ConfigProblem]:
+    training = config.training
+    if training.label_smoothing and training.focal_gamma:
+        message = (
+            "focal loss pushes sure documents out, label smoothing brings them back; set one of them to 0"
+        )
+        yield ConfigProblem("training.focal_gamma", message, ("training.label_smoothing",))
+
+
 def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
     longest = config.tokenization.max_length
     budgets = {
@@ -227,5 +236,6 @@ _CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
     _check_model,
     _check_steps,
     _check_best_model,
+    _check_loss,
     _check_token_budgets,
 )

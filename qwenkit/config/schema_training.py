@@ -47,6 +47,11 @@ class Training(Section):
         "cosine"
     )
     """How the learning rate goes on after the warm-up."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each target that is spread evenly over the classes, so that the model is less sure of itself.
+    The evaluation's loss stays plain cross-entropy."""
+    focal_gamma: float = Field(0.0, ge=0)
+    """Focal loss: documents count less the surer they are told right; 0 is cross-entropy, 2 is usual."""
     max_grad_norm: float = Field(1.0, ge=0)
     """Longer gradients are cut to this norm; 0 never cuts."""
     optim: Literal[

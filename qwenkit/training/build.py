@@ -78,6 +78,8 @@ def build_trainer(
             labels=list(labels),
             class_weights=weights,
             positive_label=positive_label,
+            label_smoothing=config.training.label_smoothing,
+            focal_gamma=config.training.focal_gamma,
             pad_token_id=pad_token_id,
             documents_per_micro_batch=config.training.per_device_train_batch_size,
             micro_batch_tokens=None if budget == "auto" else budget,

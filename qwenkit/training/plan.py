@@ -46,6 +46,7 @@ class TrainingPlan:
         labels: Class names in id order.
         class_weights: Weights of the loss in id order.
         positive_label: The class that ranking metrics look for; None is the first.
+        label_smoothing, focal_gamma: See WeightedLoss.
         pad_token_id: Of the tokenizer and the model's config.
         documents_per_micro_batch: Size of a step's equal parts; counts only without a token budget.
         micro_batch_tokens: Token budget of a micro-batch, padding included.
@@ -63,6 +64,8 @@ class TrainingPlan:
     pad_token_id: int
     documents_per_micro_batch: int
     eval_batch_tokens: int
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
     micro_batch_tokens: int | None = None
     probes_micro_batches: bool = False
     pad_to_multiple_of: int = 8

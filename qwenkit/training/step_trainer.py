@@ -10,7 +10,7 @@ from transformers import PrinterCallback, Trainer
 
 from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
-from qwenkit.training.loss import WeightedCrossEntropy
+from qwenkit.training.loss import WeightedLoss
 from qwenkit.training.micro_batches import (
     RandomState,
     describe_micro_batches,
@@ -41,7 +41,10 @@ class StepTrainer(Trainer):
         self.plan = plan
         self.meter = meter or TokenMeter()
         self._class_weights = torch.tensor(plan.class_weights, dtype=torch.float32)
-        kwargs.setdefault("compute_loss_func", WeightedCrossEntropy(plan.class_weights))
+        loss = WeightedLoss(
+            plan.class_weights, label_smoothing=plan.label_smoothing, focal_gamma=plan.focal_gamma
+        )
+        kwargs.setdefault("compute_loss_func", loss)
         super().__init__(*args, **kwargs)
         # Its forward swallows num_items_in_batch without using it.
         self.model_accepts_loss_kwargs = False

@@ -67,6 +67,11 @@ def config_with(settings: Mapping[str, Any]) -> Config:
         ({"training.greater_is_better": False}, "training.greater_is_better", "better when it is higher"),
         ({"training.metric_for_best_model": "eval_loss"}, "training.greater_is_better", "set this to false"),
         ({"training.micro_batch_tokens": 383}, "training.micro_batch_tokens", "max_length (384)"),
+        (
+            {"training.focal_gamma": 2.0, "training.label_smoothing": 0.1},
+            "training.focal_gamma",
+            "set one of them to 0",
+        ),
         ({"evaluation.batch_tokens": 100}, "evaluation.batch_tokens", "do not hold one document"),
     ],
 )
@@ -92,6 +97,7 @@ def test_a_contradiction_is_found_with_advice(settings: dict[str, Any], name: st
         {"class_weights.method": "manual", "class_weights.manual_weights": [1.0, 2.0]},
         {"class_weights.manual_weights": [1.0]},
         {"training.micro_batch_tokens": 384},
+        {"training.micro_batch_tokens": "auto"},
     ],
 )
 def test_what_goes_together_is_left_alone(settings: dict[str, Any]) -> None:

@@ -72,6 +72,15 @@ def test_token_budget_gives_the_losses_of_equal_parts(make_trainer, tokens):
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
 
 
+@pytest.mark.parametrize("kind", [{"label_smoothing": 0.2}, {"focal_gamma": 2.0}])
+def test_other_losses_are_cut_and_divided_like_cross_entropy(make_trainer, kind):
+    expected = losses_and_norms(make_trainer(run="parts", config=make_config(**kind)))
+    found = losses_and_norms(make_trainer(run="alone", config=make_config(micro_batch_tokens=1, **kind)))
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
+    plain = losses_and_norms(make_trainer(run="plain"))
+    assert expected[0][0] != pytest.approx(plain[0][0], rel=1e-2)
+
+
 def test_loading_in_a_worker_process_changes_nothing(make_trainer):
     expected = losses_and_norms(make_trainer(run="here"))
     config = make_config(dataloader_num_workers=1)
