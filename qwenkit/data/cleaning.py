@@ -61,13 +61,23 @@ def find_dropped(rows: pl.DataFrame, *, deduplicate: bool) -> pl.DataFrame:
         .when(pl.col("label_id").is_null())
         .then(pl.lit("unknown_label"))
     )
-    # Rows that are out already share the key null, so that they make no text a conflict or a copy.
-    usable_text = pl.when(pl.col("reason").is_null()).then(pl.col("text"))
     place = pl.col("precedence").cast(pl.Int64) * _ROW_ID_RANGE + pl.col("row_id")
+    # To group by all texts would hold all of them twice. polars' hash is good for this one look: texts whose
+    # hash stands once are no copies; the rest are compared in full.
+    usable = rows.filter(pl.col("reason").is_null()).select("row_id", hash=pl.col("text").hash())
+    maybe_copies = usable.filter(pl.col("hash").is_duplicated())["row_id"]
+    copies = rows.filter(pl.col("row_id").is_in(maybe_copies.implode())).select(
+        "row_id",
+        first_place=place.min().over("text"),
+        is_conflict=(pl.col("label_id").min() != pl.col("label_id").max()).over("text"),
+        domain=pl.col("domain").min().over("text"),
+    )
+    found = rows.select("row_id").join(copies, on="row_id", how="left", maintain_order="left")
+    is_alone = found["first_place"].is_null()
     rows = rows.with_columns(
-        is_conflict=(pl.col("label_id").min() != pl.col("label_id").max()).over(usable_text),
-        first_place=place.min().over(usable_text),
-        domain=pl.col("domain").min().over(usable_text),
+        is_conflict=found["is_conflict"].fill_null(False),
+        first_place=pl.when(is_alone).then(place).otherwise(found["first_place"]),
+        domain=pl.when(is_alone).then("domain").otherwise(found["domain"]),
     )
     is_elsewhere = pl.col("precedence") != pl.col("first_place") // _ROW_ID_RANGE
     is_copy = place != pl.col("first_place") if deduplicate else is_elsewhere

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tests.data.documents import make_words
 
@@ -23,34 +25,68 @@ EXACT_SHARE, NEAR_SHARE = 0.05, 0.1
 VOCABULARY = 30_000
 # 290 words of 5 letters and a space are 1,750 characters.
 MEAN_WORDS = 290
+ROWS_AT_ONCE = 20_000
+MOST_ORIGINALS = 100_000
+SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "label", "domain_name")])
 
 
-def make_set(n: int, *, seed: int = 0) -> pl.DataFrame:
-    """Make up a labelled set of nine domains with 5 % exact and 10 % near-duplicates, in random order.
+def write_set(path: Path, n: int, *, seed: int = 0) -> int:
+    """Make up a labelled set of nine domains with 5 % exact and 10 % near-duplicates, and write it part by part.
 
-    Near-duplicates have 2 to 25 % of their words replaced.
+    Near-duplicates have 2 to 25 % of their words replaced. Copies are of texts from anywhere before them.
+
+    Returns:
+        Bytes of all texts.
     """
     rng = np.random.default_rng(seed)
-    words = np.array(make_words(VOCABULARY, rng))
+    words = pa.array(make_words(VOCABULARY, rng), pa.large_string())
     chances = 1 / (np.arange(VOCABULARY) + 2.7)
     sums = np.cumsum(chances / chances.sum())
 
     def draw(count: int) -> np.ndarray:
-        return words[np.searchsorted(sums, rng.random(count))]
+        return np.searchsorted(sums, rng.random(count)).astype(np.uint16)
 
-    fresh = round(n * (1 - EXACT_SHARE - NEAR_SHARE))
-    texts = [" ".join(draw(int(rng.integers(MEAN_WORDS // 2, MEAN_WORDS * 3 // 2)))) for _ in range(fresh)]
-    texts += [texts[place] for place in rng.integers(fresh, size=round(n * EXACT_SHARE))]
-    while len(texts) < n:
-        copy = np.array(texts[int(rng.integers(fresh))].split())
-        is_replaced = rng.random(len(copy)) < rng.choice([0.02, 0.1, 0.25])
-        copy[is_replaced] = draw(int(is_replaced.sum()))
-        texts.append(" ".join(copy))
-    # The label follows from the text, so that copies agree in it.
-    labels = ["AI_Generated" if text.count("e") % 2 else "Human_Written" for text in texts]
-    domains = [f"domain {len(text) % 9}" for text in texts]
-    rows = pl.DataFrame({"text": texts, "label": labels, "domain_name": domains})
-    return rows.sample(fraction=1, shuffle=True, seed=seed)
+    def change_words(document: np.ndarray) -> np.ndarray:
+        is_replaced = rng.random(len(document)) < rng.choice([0.02, 0.1, 0.25])
+        return np.where(is_replaced, draw(len(document)), document)
+
+    originals: list[np.ndarray] = []
+    n_bytes = 0
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for start in range(0, n, ROWS_AT_ONCE):
+            size = min(ROWS_AT_ONCE, n - start)
+            n_exact, n_near = round(size * EXACT_SHARE), round(size * NEAR_SHARE)
+            lengths = rng.integers(MEAN_WORDS // 2, MEAN_WORDS * 3 // 2, size=size - n_exact - n_near)
+            documents = np.split(draw(int(lengths.sum())), np.cumsum(lengths)[:-1])
+            _remember(originals, documents, rng)
+            documents += [originals[place] for place in rng.integers(len(originals), size=n_exact)]
+            documents += [
+                change_words(originals[place]) for place in rng.integers(len(originals), size=n_near)
+            ]
+            table = _write_out([documents[place] for place in rng.permutation(size)], words)
+            n_bytes += pc.sum(pc.binary_length(table["text"])).as_py()
+            writer.write_table(table)
+    return n_bytes
+
+
+def _write_out(documents: list[np.ndarray], words: pa.Array) -> pa.Table:
+    offsets = np.concatenate([[0], np.cumsum([len(document) for document in documents])])
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), words.take(pa.array(np.concatenate(documents))))
+    texts = pc.binary_join(lists, pa.scalar(" ", pa.large_string()))
+    # Label and domain follow from the text, so that copies agree in them.
+    is_odd = pc.count_substring(texts, "e").to_numpy() % 2 == 1
+    labels = np.where(is_odd, "AI_Generated", "Human_Written")
+    domains = np.char.add("domain ", (pc.utf8_length(texts).to_numpy() % 9).astype(str))
+    return pa.table([texts, pa.array(labels), pa.array(domains)], names=SCHEMA.names).cast(SCHEMA)
+
+
+def _remember(originals: list[np.ndarray], documents: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Keep a bounded number of documents from all over the set, for copies to be made of."""
+    originals += documents
+    while len(originals) > MOST_ORIGINALS:
+        place = int(rng.integers(len(originals)))
+        originals[place] = originals[-1]
+        originals.pop()
 
 
 def measure_prepare(path: Path) -> dict[str, Any]:
