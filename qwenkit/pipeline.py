@@ -444,7 +444,7 @@ class QwenTrainingPipeline:
             self.run_folder = self._saved.run
         self._books.put("model", None)
         self._books.put("tokenizer", None)
-        self._put_labels(self._bundle.labels, self.class_weights)
+        self._put_labels(self._bundle.labels, self._saved.class_weights or self.class_weights)
         if weights:
             self._give_model()
 

@@ -38,6 +38,11 @@ class SavedModel:
         return self.manifest.identity.get("dataset") if self.manifest else None
 
     @property
+    def class_weights(self) -> list[float] | None:
+        """Weights of the loss that it was trained with, in id order; None where that is not known."""
+        return (self.manifest.identity.get("class_weights") or None) if self.manifest else None
+
+    @property
     def title(self) -> str:
         """Name it for people."""
         if self.run is None or self.is_trained:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from qwenkit.pipeline import QwenTrainingPipeline
+from tests.conftest import TINY_SETTINGS, write_toy_csv
 from tests.end_to_end.test_commands import call
 
 TYPE = """
@@ -54,6 +56,23 @@ def test_another_target_slice_or_interval_needs_no_model(without_weights, option
     # Scoring anew does need it, and says what is missing.
     printed = call("evaluate", without_weights, "--root", without_weights.parent, "--force", code=3)
     assert "adapter_model.safetensors" in " ".join(printed.split())
+
+
+def test_a_saved_model_is_measured_with_the_class_weights_that_it_was_trained_with(tmp_path: Path) -> None:
+    rows = pl.read_csv(write_toy_csv(tmp_path / "all.csv"))
+    # Three rows of one class to one of the other: the weighted loss is another than the plain one.
+    uneven = rows.filter((pl.col("label") == "AI_Generated") | (pl.int_range(pl.len()) % 3 == 0))
+    uneven.write_csv(tmp_path / "toy.csv")
+    settings = (*TINY_SETTINGS, "training.max_steps=4")
+    options = [part for setting in settings for part in ("--set", setting)]
+    call("run", "--dataset", tmp_path / "toy.csv", "--root", tmp_path / "output", *options)
+    after = tmp_path / "output/tiny-toy/evaluated/after/metrics.json"
+    trained = json.loads(after.read_text())
+    assert max(trained["class_weights"]) > 1.3 * min(trained["class_weights"])
+    call("evaluate", tmp_path / "output/tiny-toy", "--root", tmp_path / "output", "--force")
+    again = json.loads(after.read_text())
+    assert again["class_weights"] == trained["class_weights"]
+    assert again["loss"] == pytest.approx(trained["loss"], abs=1e-6)
 
 
 def test_no_model_library_is_even_imported(without_weights: Path) -> None:
