@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 from scipy.stats import beta
 
 from qwenkit.errors import ArtifactError, ConfigError, DivergedError
+from qwenkit.evaluation.bootstrap import share_interval
 from qwenkit.evaluation.operating_points import (
     calibrate,
     choose_operating_point,
@@ -83,6 +85,50 @@ def test_thresholds_keep_their_promise_on_new_texts():
     covered = ((low <= achieved) & (achieved <= high)).mean()
     # 95 % with a standard error of 1.1 %.
     assert 0.95 - 0.033 <= covered <= 0.95 + 0.033
+
+
+RESAMPLES = 200
+
+
+@pytest.mark.parametrize("target", [0.05, 0.01, 0.001])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_frozen_thresholds_achieve_what_they_promise_over_200_resamples(target, copies):
+    """Thresholds from one draw of texts, applied to another: what `train` does, and then `evaluate`."""
+    rng = np.random.default_rng(5)
+    n_texts = 4_000
+    is_positive = np.repeat(np.arange(2 * n_texts) % 2 == 0, copies)
+    groups = np.repeat(np.arange(2 * n_texts), copies)
+    points = []
+    for _ in range(RESAMPLES):
+        scores = np.repeat(rng.normal(size=2 * n_texts), copies) + 2.0 * is_positive
+        points.append(choose_operating_point(scores, is_positive, target_fpr=target, groups=groups))
+    thresholds = np.array([point.threshold for point in points])
+    # The rate of each threshold in the whole population, exactly, and on a fresh draw of human texts.
+    true_rates = ndtr(-thresholds)
+    fresh = rng.normal(size=(RESAMPLES, n_texts)) >= thresholds[:, None]
+    achieved = fresh.mean(axis=1)
+    # Both draws scatter the rate, each by the spread of a share of n_texts.
+    spread = np.sqrt(2 * target * (1 - target) / n_texts / RESAMPLES)
+    assert achieved.mean() == pytest.approx(target, abs=4 * spread)
+    # 95 % with a standard error of 1.5 %.
+    low, high = np.transpose([point.fpr_interval for point in points])
+    assert ((low <= true_rates) & (true_rates <= high)).mean() == pytest.approx(0.95, abs=0.062)
+    found = [
+        share_interval(hits, n_texts, np.full(1, np.nan), n_groups=n_texts) for hits in fresh.sum(axis=1)
+    ]
+    covered = [one.low <= rate <= one.high for one, rate in zip(found, true_rates, strict=True)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.062)
+
+
+def test_scores_that_tie_by_rounding_only_lower_the_rate():
+    rng = np.random.default_rng(6)
+    is_positive = np.arange(4_000) % 2 == 0
+    achieved = []
+    for _ in range(RESAMPLES):
+        scores = np.round(rng.normal(size=4_000) + 2.0 * is_positive, 1)
+        threshold = choose_operating_point(scores, is_positive, target_fpr=0.01).threshold
+        achieved.append((np.round(rng.normal(size=2_000), 1) >= threshold).mean())
+    assert 0.005 < np.mean(achieved) <= 0.01
 
 
 def test_the_promised_rate_is_that_of_an_order_statistic():
