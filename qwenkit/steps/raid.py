@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.csv
 
 from qwenkit.artifacts import write_json
 from qwenkit.config import Config
 from qwenkit.console import Console
+from qwenkit.data.csv_stream import read_header, stream_csv
 from qwenkit.errors import ConfigError, DataError
 from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, run_protocol
 from qwenkit.metrics import log_odds
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from qwenkit.modeling.bundle import Bundle
 
 ID, TEXT = "id", "generation"
-BLOCK_BYTES = 32 * 2**20
+# As pandas reads them, with which the leaderboard does; an empty field is null already.
+NO_VALUES = ["", "nan", "NaN"]
 
 
 def publish_raid(
@@ -95,36 +95,17 @@ def read_raid(path: Path, console: Console) -> Iterator[pl.DataFrame]:
     """
     if not path.is_file():
         raise DataError(f"{path} is no file; RAID's are at https://dataset.raid-bench.xyz/test.csv.")
+    names = read_header(path)
+    missing = [name for name in (ID, TEXT) if name not in names]
+    if missing:
+        raise DataError(
+            f'{path} is no RAID file: it lacks the column "{missing[0]}"; it has: {", ".join(names)}.'
+        )
+    wanted = [ID, TEXT, *(name for name in COLUMNS if set(COLUMNS) <= set(names))]
     total = max(path.stat().st_size, 1)
-    try:
-        with pa.csv.open_csv(path, read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES)) as reader:
-            names = reader.schema.names
-        missing = [name for name in (ID, TEXT) if name not in names]
-        if missing:
-            raise DataError(
-                f'{path} is no RAID file: it lacks the column "{missing[0]}"; it has: {", ".join(names)}.'
-            )
-        wanted = [ID, TEXT, *(name for name in COLUMNS if set(COLUMNS) <= set(names))]
-        with (
-            pa.csv.open_csv(
-                path,
-                read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(
-                    include_columns=wanted,
-                    column_types=dict.fromkeys(wanted, pa.string()),
-                    strings_can_be_null=True,
-                    null_values=["", "nan", "NaN"],
-                    quoted_strings_can_be_null=True,
-                ),
-            ) as reader,
-            console.progress(f"scoring {path.name}", total=total, unit="bytes") as bar,
-        ):
-            for batch in reader:
-                yield pl.DataFrame(pa.Table.from_batches([batch]))
-                bar.advance(batch.nbytes)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+    with console.progress(f"scoring {path.name}", total=total, unit="bytes") as bar:
+        for block in stream_csv(path, columns=wanted, on_read=bar.advance):
+            yield block.with_columns(pl.all().replace(NO_VALUES, None))
 
 
 def _score_block(
