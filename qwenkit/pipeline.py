@@ -199,7 +199,7 @@ class QwenTrainingPipeline:
         self.console.header("prepare", f"{source.name} -> {folder}")
         if self._books.must_make(plan):
             refuse_other_origin(folder, source.origin)
-            self._prepared = prepare_splits(source, **self._prepare_settings())
+            self._prepared = prepare_splits(source, **self._prepare_settings(), console=self.console)
         else:
             self._prepared = read_prepared(folder)
         self.dataset_name = source.dataset_name

@@ -90,6 +90,19 @@ def _check_splits(config: Config) -> Iterator[ConfigProblem]:
         )
 
 
+def _check_source(config: Config) -> Iterator[ConfigProblem]:
+    dataset = config.dataset
+    if dataset.path is not None and dataset.name != "raid":
+        named = show_name(dataset.name) if dataset.name else "no data set"
+        message = (
+            f"is the file of dataset.name: raid, and {named} is named; any other file is the name itself"
+        )
+        yield ConfigProblem("dataset.path", message, ("dataset.name",))
+    if dataset.streaming and dataset.max_rows is None:
+        message = "wants dataset.max_rows: without an end all rows are read, as they are when this is false"
+        yield ConfigProblem("dataset.streaming", message, ("dataset.max_rows",))
+
+
 def _check_augment(config: Config) -> Iterator[ConfigProblem]:
     augment = config.dataset.augment
     also = ("dataset.augment.attacks",)
@@ -229,6 +242,7 @@ def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
 _CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
     _check_labels,
     _check_splits,
+    _check_source,
     _check_augment,
     _check_class_weights,
     _check_quantization,

@@ -15,6 +15,7 @@ SECTIONS = ("sample_weighting", "data_collator", "hardware", "performance", "mis
 
 RENAMED = {
     "dataset.dataset_name": "dataset.name",
+    "dataset.max_eval_samples": "dataset.max_validation_samples",
     "data_collator.pad_to_multiple_of": "tokenization.pad_to_multiple_of",
     "training.output_dir": "paths.root",
     "misc.resume_from_checkpoint": "training.resume_from_checkpoint",
@@ -46,17 +47,12 @@ class Dropped:
 
 
 _KEPT_ANYWAY = Dropped("every stage keeps its output and reuses what is up to date; --force makes it again")
-_SMALLER_SET = Dropped("all rows are used", (), "take a smaller set (10k), or cut the file beforehand")
 _TOLD_BY_STEPS = Dropped(
     "it always goes by steps", ("steps",), "leave it out; the steps are eval_steps and save_steps"
 )
 _NEVER_PUSHED = Dropped("nothing is uploaded", (False,), "export, then run `hf upload`")
 
 DROPPED = {
-    "dataset.max_train_samples": _SMALLER_SET,
-    "dataset.max_eval_samples": _SMALLER_SET,
-    "dataset.max_test_samples": _SMALLER_SET,
-    "dataset.streaming": Dropped("data sets are downloaded whole", (False,), "set it to false"),
     "tokenization.padding": Dropped(
         "each micro-batch is padded to its longest text, which gives the same logits"
     ),

@@ -90,7 +90,10 @@ class Dataset(Section):
     section_name: ClassVar[str] = "dataset"
 
     name: Name | None = None
-    """10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder. Null: use --dataset."""
+    """10k, 100k, 1M, 2M, demo, raid (with dataset.path), a hub id, or a CSV, JSONL or Parquet file or folder.
+    Null: use --dataset."""
+    path: Name | None = None
+    """For raid: RAID's own train.csv or extra.csv (or a .gz of it), from https://dataset.raid-bench.xyz."""
     revision: Name | None = None
     """Commit, tag or branch of the hub data set; null takes the newest. The commit used is recorded."""
     config_name: Name | None = None
@@ -104,7 +107,20 @@ class Dataset(Section):
     split_ratios: list[float] = Field([0.8, 0.1, 0.1], min_length=3, max_length=3)
     """Shares of train, validation and test where the source has no splits; they add up to 1."""
     shuffle_seed: Seed = 42
-    """Decides which row goes to which split."""
+    """Decides which row goes to which split, and which rows are taken where not all are."""
+    max_rows: int | None = Field(None, ge=1)
+    """Most rows to take of the source, before cleaning; null takes all. Given splits share them by
+    split_ratios, every domain and label keeps its share. Of raid: a balanced sample of this size, in equal
+    shares of human and machine text, then of domain, generator, attack and decoding."""
+    streaming: Flag = False
+    """Read a hub data set only as far as max_rows wants, without downloading it: random row groups of Parquet
+    files, of other formats the first rows of each split. false downloads it, and chooses among all rows."""
+    max_train_samples: int | None = Field(None, ge=1)
+    """Most rows of the final train split (before augment), each domain and label by its share; null: all."""
+    max_validation_samples: int | None = Field(None, ge=1)
+    """Most rows of the final validation split, likewise."""
+    max_test_samples: int | None = Field(None, ge=1)
+    """Most rows of the final test split and of each held-out one, likewise."""
     domain_column: Name | None = None
     """Column to stratify by and to report by; null takes domain_name or domain where there is one."""
     deduplicate: Flag = True

@@ -6,8 +6,20 @@ from typing import Any
 
 import polars as pl
 
-# Checked in this order; a row is counted under the first that fits. The last two depend on the splits.
-REASONS = ("null", "empty", "unknown_label", "conflicting_label", "duplicate", "leak", "held_out")
+NOT_SAMPLED = "not_sampled"
+"""Left out since max_rows, or the limit of a split, is smaller than what there is."""
+
+# Checked in this order; a row is counted under the first that fits. The last three depend on the splits.
+REASONS = (
+    "null",
+    "empty",
+    "unknown_label",
+    "conflicting_label",
+    "duplicate",
+    "leak",
+    "held_out",
+    NOT_SAMPLED,
+)
 
 # One visible character: no space of any script, no control, no format (zero-width) or other ignorable one,
 # and no blank Braille cell, which Unicode counts as a symbol.

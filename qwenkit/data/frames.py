@@ -3,14 +3,15 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from qwenkit.console import safe_text
+from qwenkit.config.schema_model import Dataset
+from qwenkit.console import Console, safe_text
 from qwenkit.data.readers import list_data_files, read_file
 from qwenkit.data.sources import Source
 from qwenkit.errors import ConfigError, DataError
@@ -27,6 +28,8 @@ SPLIT_NAMES = {
 
 _ONE_SET = "{} files read as one set, since no name starts with train, validation or test"
 _HASHED_ROWS = 20_000
+STREAMED_AHEAD_BYTES = 2**19
+"""Read of a streamed file after each part that is asked for."""
 
 # How datasets says that a set has several configurations: not named, not there, not in the offline cache.
 _CONFIG_NAME_SIGNS = ("Config name is missing", "BuilderConfig", "Couldn't find cache for")
@@ -39,27 +42,49 @@ class RawData:
     Attributes:
         splits: By the source's own split names; {"all": frame} for data that came in one piece.
         notes: What a person should know about how it was read.
+        left_out: Rows that were read and not taken, by split, where there are any.
     """
 
     splits: Mapping[str, pl.DataFrame]
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def load_source(source: Source) -> RawData:
-    """Read all rows of a source that `resolve_source` found.
+def load_source(
+    source: Source, settings: Dataset | None = None, *, console: Console | None = None
+) -> RawData:
+    """Read the rows of a source that `resolve_source` found.
+
+    Args:
+        settings: How much is wanted of what need not be read whole, RAID and a streamed set; None is all.
+        console: Shows how far a long file is read.
 
     Raises:
+        ConfigError: Streaming is asked of what is not on the hub.
         DataError: A file is missing, empty or broken.
         HubError: The data set cannot be downloaded.
     """
+    settings = settings or Dataset()
+    if settings.streaming and source.kind not in ("hub", "raid"):
+        raise ConfigError(
+            f"dataset.streaming is for hub data sets, and {safe_text(source.name)} is none: set it to false."
+        )
     if source.kind == "hub":
         assert source.repo_id is not None and source.revision is not None
+        if settings.streaming:
+            from qwenkit.data.streaming import stream_hub_splits
+
+            return stream_hub_splits(source.repo_id, source.revision, source.config_name, settings=settings)
         return RawData(load_hub_splits(source.repo_id, source.revision, source.config_name))
     if source.kind == "demo":
         from qwenkit.data.demo import make_demo_rows
 
         return to_raw(make_demo_rows())
     assert source.path is not None
+    if source.kind == "raid":
+        from qwenkit.data.raid import read_raid
+
+        return read_raid(source.path, max_rows=settings.max_rows, seed=settings.shuffle_seed, console=console)
     if source.kind == "file":
         return split_by_column(read_file(source.path))
     return read_folder(source.path)
@@ -75,22 +100,35 @@ def load_hub_splits(repo_id: str, revision: str, config_name: str | None = None)
         ConfigError: The data set has several configurations and none, or an unknown one, is named.
         HubError: It cannot be had.
     """
-    import datasets
-
     from qwenkit.hub import check_loaded_revision, hub_errors
 
     with hub_errors(repo_id, repo_type="dataset"):
-        try:
-            loaded = datasets.load_dataset(repo_id, name=config_name, revision=revision)
-        except ValueError as error:
-            if not any(sign in str(error) for sign in _CONFIG_NAME_SIGNS):
-                raise
-            reason = " ".join(str(error).split()).partition(" Example of usage")[0]
-            raise ConfigError(f"{repo_id}: {reason}. Set dataset.config_name.") from error
+        loaded = open_hub_dataset(repo_id, revision, config_name)
     for split in loaded.values():
         cache_files = [entry["filename"] for entry in split.cache_files]
         check_loaded_revision(repo_id, revision=revision, cache_files=cache_files)
     return {str(name): to_frame(split) for name, split in loaded.items()}
+
+
+def open_hub_dataset(repo_id: str, revision: str, config_name: str | None, *, streaming: bool = False) -> Any:
+    """Give the splits as a DatasetDict, or as an IterableDatasetDict of which nothing is downloaded yet.
+
+    Raises:
+        ConfigError: The data set has several configurations and none, or an unknown one, is named.
+    """
+    import datasets
+
+    # Else 5 MB, which is more than many a row group.
+    ahead = {"hf": {"block_size": STREAMED_AHEAD_BYTES}} if streaming else None
+    try:
+        return datasets.load_dataset(
+            repo_id, name=config_name, revision=revision, streaming=streaming, storage_options=ahead
+        )
+    except ValueError as error:
+        if not any(sign in str(error) for sign in _CONFIG_NAME_SIGNS):
+            raise
+        reason = " ".join(str(error).split()).partition(" Example of usage")[0]
+        raise ConfigError(f"{repo_id}: {reason}. Set dataset.config_name.") from error
 
 
 def read_folder(folder: Path) -> RawData:

@@ -9,7 +9,7 @@ import polars as pl
 
 from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.config.schema_training import ClassWeights
-from qwenkit.console import safe_text
+from qwenkit.console import Console, safe_text
 from qwenkit.data.augment import augment_train
 from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
 from qwenkit.data.frames import SPLITS, UNSPLIT, RawData, load_source, to_raw
@@ -19,6 +19,7 @@ from qwenkit.data.labels import LabelTable, choose_class_weights, count_labels, 
 from qwenkit.data.overlap import describe_leaks, drop_leaks, find_leaks, measure_overlap
 from qwenkit.data.prepared import PreparedData
 from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, restore_names
+from qwenkit.data.sampling import add_left_out, limit_splits, sample_sources
 from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
@@ -43,6 +44,7 @@ def prepare_splits(
     dataset: Dataset,
     class_weights: ClassWeights | None = None,
     positive_label: str | None = None,
+    console: Console | None = None,
 ) -> PreparedData:
     """Clean, label and split raw rows.
 
@@ -54,12 +56,13 @@ def prepare_splits(
         data: A Source, a RawData, or rows in memory as `to_raw` takes them.
         class_weights: How classes are weighted; None is by inverse frequency.
         positive_label: None is the first label.
+        console: Shows how far a long file is read.
 
     Raises:
         ConfigError: Settings contradict each other.
         DataError: A column is missing, no label is known, or a split or class ends up without rows.
     """
-    raw = _load(data)
+    raw = _load(data, dataset, console)
     labels = tuple(model.labels)
     positive = positive_label or labels[0]
     if positive not in labels:
@@ -71,6 +74,14 @@ def prepare_splits(
     chosen, split_notes = choose_splits(raw.splits, names)
     sources = {split: restore_names(frame, **columns) for split, frame in chosen.items()}
     domain_column = find_domain_column(sources, dataset.domain_column)
+    sources, left_out = sample_sources(
+        sources,
+        dataset.max_rows,
+        ratios=dict(zip(SPLITS, dataset.split_ratios, strict=True)),
+        text_column=model.text_column,
+        strata_columns=[model.label_column, domain_column],
+        seed=dataset.shuffle_seed,
+    )
     require_rules(dataset.normalize)
     require_attacks(dataset.augment.attacks)
     rows, unknown, label_notes = collect_rows(
@@ -82,7 +93,7 @@ def prepare_splits(
     )
     overlap = measure_overlap(grouped)
     placed, cut_notes = _place(mark_held_out(grouped, sources, dataset.holdout), dataset)
-    accounts = count_rows(placed)
+    accounts = add_left_out(count_rows(placed), {**raw.left_out, **left_out})
     found = build_frames(sources, placed, labels=labels, **columns)
     order = [*SPLITS, *dict.fromkeys(map(name_split, dataset.holdout))]
     frames = {split: found[split] for split in order if split in found}
@@ -157,11 +168,17 @@ def _place(marked: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, list[s
         seed=dataset.shuffle_seed,
         is_recut=dataset.leakage == "resplit" and UNSPLIT not in marked["split"],
     )
-    return find_leaks(place_held_out(placed)), notes
+    limits = {
+        "train": dataset.max_train_samples,
+        "validation": dataset.max_validation_samples,
+        "test": dataset.max_test_samples,
+    }
+    limited = limit_splits(place_held_out(placed), limits, seed=dataset.shuffle_seed)
+    return find_leaks(limited), notes
 
 
-def _load(data: Any) -> RawData:
-    return load_source(data) if isinstance(data, Source) else to_raw(data)
+def _load(data: Any, dataset: Dataset | None = None, console: Console | None = None) -> RawData:
+    return load_source(data, dataset, console=console) if isinstance(data, Source) else to_raw(data)
 
 
 def _weigh_classes(train: pl.DataFrame, labels: tuple[str, ...], settings: ClassWeights) -> tuple[float, ...]:

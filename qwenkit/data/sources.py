@@ -19,9 +19,10 @@ ALIASES = {
     "2M": "codefactory4791/raid_aligned_2000k",
 }
 DEMO = "demo"
+RAID = "raid"
 
 NAMES_HELP = (
-    f"A data set is {', '.join([*ALIASES, DEMO])}, a hub id (owner/name), or a path to a "
+    f"A data set is {', '.join([*ALIASES, DEMO, RAID])}, a hub id (owner/name), or a path to a "
     f"{', '.join(DATA_SUFFIXES)} file or a folder of them."
 )
 
@@ -32,7 +33,8 @@ class Source:
 
     Attributes:
         name: As the user wrote it.
-        folder_name: Names its folder under datasets/: the alias, "demo", a file's stem or owner--name.
+        folder_name: Names its folder under datasets/: the alias, "demo", a file's stem, owner--name, or raid
+            and the size of the sample.
         origin: Where it is, in full (hub id, absolute path, "demo"): tells two files of one stem apart.
         identity: What decides its content (hub revision, file hashes, demo revision), for the fingerprint.
         revision: Commit of a hub data set, 40 hexadecimal digits.
@@ -41,7 +43,7 @@ class Source:
 
     name: str
     folder_name: str
-    kind: Literal["hub", "file", "folder", "demo"]
+    kind: Literal["hub", "file", "folder", "demo", "raid"]
     origin: str
     identity: Mapping[str, str] = field(hash=False)
     repo_id: str | None = None
@@ -67,16 +69,23 @@ def dataset_id(name: str) -> str:
 
 
 def resolve_source(
-    name: str | None, *, revision: str | None = None, config_name: str | None = None
+    name: str | None,
+    *,
+    revision: str | None = None,
+    config_name: str | None = None,
+    path: str | None = None,
+    max_rows: int | None = None,
 ) -> Source:
-    """Find what a name means: alias or demo, then an existing path, then a hub id.
+    """Find what a name means: alias, demo or raid, then an existing path, then a hub id.
 
     Args:
         revision: Branch, tag or commit of a hub data set; paths and the demo have none.
         config_name: Configuration of a hub data set.
+        path: RAID's file, for raid.
+        max_rows: Size of a sample of raid: each has a folder of its own.
 
     Raises:
-        ConfigError: No name, or one that is neither alias, path nor hub id.
+        ConfigError: No name, or one that is neither alias, path nor hub id; raid without its file.
         DataError: A path without data files.
         HubError: The hub has no such data set, or cannot be reached.
     """
@@ -87,13 +96,15 @@ def resolve_source(
         return _resolve_demo()
     if name in ALIASES:
         return _resolve_hub(name, ALIASES[name], folder_name=name, revision=revision, config_name=config_name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return _resolve_file(name, path)
-    if path.is_dir():
-        return _resolve_folder(name, path)
+    if name == RAID:
+        return _resolve_raid(path, max_rows)
+    found = Path(name).expanduser()
+    if found.is_file():
+        return _resolve_file(name, found)
+    if found.is_dir():
+        return _resolve_folder(name, found)
     if _is_path_like(name):
-        raise DataError(f"{safe_text(name)} does not exist (looked in {path.absolute().parent}).")
+        raise DataError(f"{safe_text(name)} does not exist (looked in {found.absolute().parent}).")
     if "/" in name and _is_repo_id(name):
         folder_name = name.replace("/", "--")
         return _resolve_hub(name, name, folder_name=folder_name, revision=revision, config_name=config_name)
@@ -105,6 +116,35 @@ def _resolve_demo() -> Source:
 
     identity = {"demo_revision": str(DEMO_REVISION)}
     return Source(name=DEMO, folder_name=DEMO, kind="demo", origin=DEMO, identity=identity)
+
+
+def _resolve_raid(name: str | None, max_rows: int | None) -> Source:
+    from qwenkit.data.raid import choose_raid_columns
+
+    if name is None:
+        raise ConfigError(
+            f"the data set {RAID} wants its file: download https://dataset.raid-bench.xyz/train.csv (11 GB) "
+            "and add --set dataset.path=train.csv."
+        )
+    path = Path(name).expanduser()
+    # Before eleven gigabytes are hashed.
+    choose_raid_columns(path)
+    return Source(
+        name=RAID,
+        folder_name=RAID if max_rows is None else f"{RAID}-{_short_count(max_rows)}",
+        kind="raid",
+        origin=str(path.resolve()),
+        identity={"raid": hash_file(path)},
+        path=path,
+    )
+
+
+def _short_count(count: int) -> str:
+    """Write 100000 as 100k and 2000000 as 2M, and what is no round number in full."""
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count % unit == 0:
+            return f"{count // unit}{letter}"
+    return str(count)
 
 
 def _resolve_hub(
@@ -178,7 +218,7 @@ def _is_repo_id(name: str) -> bool:
 
 
 def _explain_unknown(name: str) -> str:
-    known = {alias.casefold(): alias for alias in [*ALIASES, DEMO]}
+    known = {alias.casefold(): alias for alias in [*ALIASES, DEMO, RAID]}
     nearest = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
     hint = f" Did you mean {known[nearest[0]]}?" if nearest else ""
     shown = safe_text(name, limit=80)

@@ -1,6 +1,6 @@
 """Which rows train, validate and test: given splits are kept, missing ones are cut, always the same way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -31,32 +31,45 @@ def choose_splits(
         ConfigError: Two roles have one name.
         DataError: There are splits, but none to train on.
     """
-    if len(set(names.values())) < len(names):
-        raise ConfigError(f"dataset.*_split name one split twice: {', '.join(names.values())}.")
-    if len(splits) == 1:
-        name, frame = next(iter(splits.items()))
-        if name == UNSPLIT or (name not in names.values() and not _is_role(name)):
-            return {UNSPLIT: frame}, []
-    chosen: dict[str, str] = {}
-    for role in SPLITS:
-        usual = [name for name in SPLIT_NAMES[role] if name not in names.values()]
-        found = next((name for name in [names[role], *usual] if name in splits), None)
-        if found:
-            chosen[role] = found
-    available = ", ".join(safe_text(name) for name in splits)
-    if "train" not in chosen:
-        wanted = safe_text(names["train"])
-        raise DataError(f'split "{wanted}" is not in the data; it has: {available}. Set dataset.train_split.')
+    chosen = find_roles(list(splits), names)
     notes = [
         f'"{safe_text(name)}" is used as {role}: there is no "{safe_text(names[role])}"'
         for role, name in chosen.items()
-        if name != names[role]
+        if role != UNSPLIT and name != names[role]
     ]
     unused = [name for name in splits if name not in chosen.values()]
     if unused:
         sizes = ", ".join(f"{safe_text(name)} ({splits[name].height:,} rows)" for name in unused)
         notes.append(f"splits not used: {sizes}")
     return {role: splits[name] for role, name in chosen.items()}, notes
+
+
+def find_roles(available: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Find the name under which a source has train, validation and test, as `choose_splits` tells.
+
+    Returns:
+        The source's names by role; {"all": name} for a source in one piece.
+
+    Raises:
+        ConfigError: Two roles have one name.
+        DataError: There are splits, but none to train on.
+    """
+    if len(set(names.values())) < len(names):
+        raise ConfigError(f"dataset.*_split name one split twice: {', '.join(names.values())}.")
+    if len(available) == 1:
+        name = available[0]
+        if name == UNSPLIT or (name not in names.values() and not _is_role(name)):
+            return {UNSPLIT: name}
+    chosen: dict[str, str] = {}
+    for role in SPLITS:
+        usual = [name for name in SPLIT_NAMES[role] if name not in names.values()]
+        found = next((name for name in [names[role], *usual] if name in available), None)
+        if found:
+            chosen[role] = found
+    if "train" not in chosen:
+        wanted, shown = safe_text(names["train"]), ", ".join(map(safe_text, available))
+        raise DataError(f'split "{wanted}" is not in the data; it has: {shown}. Set dataset.train_split.')
+    return chosen
 
 
 def place_rows(

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from qwenkit.artifacts import read_manifest
+from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.config import Config
+from qwenkit.config.schema_model import Dataset
 from qwenkit.console import Console
-from qwenkit.data.sources import Source, dataset_id, resolve_source
+from qwenkit.data.sources import RAID, Source, dataset_id, resolve_source
 from qwenkit.errors import BusyError, ConfigError, HubError
 from qwenkit.runs import Workspace
+from qwenkit.stages import PREPARE
 
 
 def find_source(config: Config, *, workspace: Workspace, console: Console) -> Source:
@@ -23,8 +25,16 @@ def find_source(config: Config, *, workspace: Workspace, console: Console) -> So
     settings = config.dataset
     if settings.name is None:
         settings.name = _recall_name(workspace, console)
+    if settings.name == RAID and settings.path is None:
+        _recall_raid(settings, workspace, console)
     try:
-        return resolve_source(settings.name, revision=settings.revision, config_name=settings.config_name)
+        return resolve_source(
+            settings.name,
+            revision=settings.revision,
+            config_name=settings.config_name,
+            path=settings.path,
+            max_rows=settings.max_rows,
+        )
     except HubError as error:
         recalled = recall_source(workspace, settings.name)
         if recalled is None:
@@ -66,6 +76,27 @@ def refuse_other_origin(folder: Path, origin: str) -> None:
             f"{folder} holds data prepared from {known}, not from {origin}: rename one of them, "
             "use another --root, or remove the folder."
         )
+
+
+def _recall_raid(settings: Dataset, workspace: Workspace, console: Console) -> None:
+    """Fill in the file and the size of the sample of RAID that was prepared last, or the one of this size."""
+    found = [
+        manifest
+        for folder in workspace.root.glob(f"datasets/{RAID}*/{PREPARE.folder}")
+        if (manifest := read_manifest(folder)) and manifest.counts.get("kind") == RAID
+    ]
+    wanted = settings.max_rows
+    known = [manifest for manifest in found if wanted in (None, _max_rows_of(manifest))]
+    if not known:
+        return
+    last = max(known, key=lambda manifest: manifest.created_at)
+    settings.path, settings.max_rows = last.counts["origin"], _max_rows_of(last)
+    rows = "all rows" if settings.max_rows is None else f"max_rows {settings.max_rows:,}"
+    console.info(f"{RAID} is {settings.path}, {rows}, as it was prepared last")
+
+
+def _max_rows_of(manifest: Manifest) -> int | None:
+    return manifest.settings.get("dataset.max_rows")
 
 
 def _recall_name(workspace: Workspace, console: Console) -> str:

@@ -52,7 +52,7 @@ def test_set_reads_values_as_the_file_does() -> None:
         ("training={seed: 1}", "training   is a section"),
         ("training.seed=&a 1", "anchors and aliases"),
         ("training.hub_token=hf_secret", "training.hub_token   refused"),
-        ("dataset.streaming=true", "dataset.streaming   true is not offered"),
+        ("training.fp16=true", "training.fp16   true is not offered"),
     ],
 )
 def test_a_wrong_set_names_the_option(override: str, expected: str) -> None:

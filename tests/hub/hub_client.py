@@ -45,6 +45,18 @@ def load_dataset(repo_id: str, revision: str | None = None, **options: Any) -> d
     return {name: frame.to_dict(as_series=False) for name, frame in splits.items()}
 
 
+def stream_dataset(
+    repo_id: str, max_rows: int, revision: str | None = None, **options: Any
+) -> dict[str, Any]:
+    from qwenkit.config.schema_model import Dataset
+    from qwenkit.data.streaming import stream_hub_splits
+
+    revision = revision or resolve_revision(repo_id, repo_type="dataset")
+    settings = Dataset(max_rows=max_rows, streaming=True, **options)
+    raw = stream_hub_splits(repo_id, revision, None, settings=settings)
+    return {name: frame.to_dict(as_series=False) for name, frame in raw.splits.items()}
+
+
 def write_dataset(folder: str, word: str, **options: Any) -> None:
     """Change what the hub serves between two loads."""
     from tests.hub.conftest import write_dataset
@@ -70,6 +82,7 @@ CHECKS = {
     "tokenizer": load_tokenizer,
     "model": load_model,
     "dataset": load_dataset,
+    "stream": stream_dataset,
     "write_dataset": write_dataset,
     "heavy_imports": count_heavy_imports,
 }

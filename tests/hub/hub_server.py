@@ -36,12 +36,13 @@ class Fault:
 
 @dataclass
 class LocalHub:
-    """A running server: what it serves, what goes wrong, and what it was asked."""
+    """A running server: what it serves, what goes wrong, what it was asked, and what it sent by path."""
 
     folder: Path
     port: int = 0
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    sent_bytes: dict[str, int] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -202,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
+            path = unquote(urlsplit(self.path).path)
+            sent = len(body if sent_bytes is None else body[:sent_bytes])
+            self.hub.sent_bytes[path] = self.hub.sent_bytes.get(path, 0) + sent
             self.wfile.write(body[:sent_bytes])
         if sent_bytes is not None:
             self.close_connection = True
