@@ -19,13 +19,19 @@ class Machine:
     Attributes:
         name: As the user knows it: "cpu", "Tesla T4".
         has_bf16: It computes in bfloat16, if slowly.
+        is_gpu: It is one that CUDA programs run on.
         has_quantization: bitsandbytes works on it.
+        has_compiler: What torch.compile needs is there: a C++ compiler for a CPU, triton for a GPU.
+        has_liger: Liger's kernels are installed.
         world_size: Processes that train together.
     """
 
     name: str
     has_bf16: bool = True
+    is_gpu: bool = False
     has_quantization: bool = True
+    has_compiler: bool = True
+    has_liger: bool = False
     world_size: int = 1
 
 
@@ -49,6 +55,7 @@ def check_before_training(
         *_check_length(config, model_max_length),
         *_check_modules(config, module_names),
         *_check_machine(config, machine),
+        *_check_kernels(config, machine),
     ]
 
 
@@ -108,3 +115,18 @@ def _check_machine(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
     if is_4bit and quantization.bnb_4bit_compute_dtype == "bfloat16" and not machine.has_bf16:
         message = f"{device} does not compute in bfloat16; take float16"
         yield ConfigProblem("quantization.bnb_4bit_compute_dtype", message)
+
+
+def _check_kernels(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
+    """Find switches for speed that this machine cannot turn."""
+    device = show_name(machine.name)
+    if config.training.compile and not machine.has_compiler:
+        needed = "triton (pip install triton)" if machine.is_gpu else "a C++ compiler (apt install g++)"
+        yield ConfigProblem("training.compile", f"{device} lacks {needed}; install it or set this to false")
+    if not config.training.liger:
+        return
+    if not machine.is_gpu:
+        yield ConfigProblem("training.liger", f"its kernels need a GPU, {device} is none; set this to false")
+    elif not machine.has_liger:
+        message = "liger-kernel is not installed: pip install liger-kernel, or set this to false"
+        yield ConfigProblem("training.liger", message)

@@ -66,6 +66,15 @@ class Training(Section):
     """Optimizer. The 8-bit and paged ones (bitsandbytes) save memory in full fine-tuning, little in LoRA."""
     bf16: Flag = True
     """Compute in bfloat16 where the hardware can; elsewhere in float32."""
+    compile: Flag = False
+    """Compile the decoder layers with torch.compile: a minute before the first step, then faster ones. Equal
+    losses are tested on a CPU; what it gains on a GPU is not measured yet."""
+    liger: Flag = False
+    """Use Liger's fused kernels (pip install liger-kernel) for norms, rotary positions and the feed-forward
+    part. Needs a GPU; what it gains there is not measured yet."""
+    tf32: Flag = False
+    """Round the factors of float32 products to 10 bits of mantissa where a GPU multiplies faster then; it
+    matters with float32 weights, not in bfloat16. What it gains is not measured yet."""
     eval_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations; null is a tenth of an epoch."""
     save_steps: int | None = Field(None, ge=1)

@@ -8,6 +8,9 @@ from typing import Any
 
 from qwenkit.errors import ArtifactError
 
+# Decoders whose forward also takes a mask for each kind of layer, as generate() passes them.
+_TAKES_MASKS_BY_KIND = ("qwen2", "qwen3")
+
 
 def load_classifier_class(source: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """Load a sequence classifier from safetensors only, and tell which weights were missing.
@@ -55,6 +58,19 @@ def is_causal_classifier(config: Any) -> bool:
         and issubclass(model_class, GenericForSequenceClassification)
         and config.get_text_config() is config
     )
+
+
+def no_mask_arguments(model: Any) -> dict[str, Any]:
+    """Give what a forward takes so that it builds no attention mask, and looks for no need of one.
+
+    Without it transformers searches the positions for packed documents, and the host waits for the device to
+    know, at each forward. Only where every layer sees all tokens before it: a window needs its mask.
+    """
+    config = model.config
+    is_known = getattr(config, "model_type", None) in _TAKES_MASKS_BY_KIND
+    if not is_known or set(config.layer_types) != {"full_attention"}:
+        return {}
+    return {"attention_mask": {"full_attention": None}}
 
 
 @contextmanager

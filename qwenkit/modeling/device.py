@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import torch
@@ -19,11 +20,20 @@ def describe_machine() -> Machine:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     has_quantization = find_spec("bitsandbytes") is not None
     if not torch.cuda.is_available():
-        return Machine(name="cpu", has_bf16=True, has_quantization=has_quantization, world_size=world_size)
+        return Machine(
+            name="cpu",
+            has_bf16=True,
+            has_quantization=has_quantization,
+            has_compiler=any(which(name) for name in (os.environ.get("CXX") or "g++", "clang++")),
+            world_size=world_size,
+        )
     return Machine(
         name=torch.cuda.get_device_name(),
         has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+        is_gpu=True,
         has_quantization=has_quantization,
+        has_compiler=find_spec("triton") is not None,
+        has_liger=find_spec("liger_kernel") is not None,
         world_size=world_size,
     )
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from qwenkit.errors import DataError, ResourceError
 from qwenkit.modeling.bundle import LoadedClassifier, load_model
+from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.quantization import HEAD_NAME
 
@@ -244,7 +245,8 @@ def _arithmetic(model: nn.Module, dtype: str | None) -> Iterator[None]:
 def _forward(model: nn.Module, batch: torch.Tensor) -> np.ndarray:
     """Score one padded batch, in halves where the GPU's memory is too small for it."""
     try:
-        logits = model(input_ids=batch.to(next(model.parameters()).device), use_cache=False).logits
+        input_ids = batch.to(next(model.parameters()).device)
+        logits = model(input_ids=input_ids, use_cache=False, **no_mask_arguments(model)).logits
         return logits.float().cpu().numpy()
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:

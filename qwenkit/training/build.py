@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from qwenkit.console import Console
+from qwenkit.modeling.compiled import compile_layers
 from qwenkit.training.arguments import build_training_arguments
 from qwenkit.training.plan import RunRecord, TrainingPlan
 from qwenkit.training.progress import ProgressReporter, StepLogger, TokenMeter, TrackerLogger
@@ -70,6 +71,8 @@ def build_trainer(
         has_gpu=has_gpu,
         computes_in_bf16=_computes_in_bf16(model, is_wanted=config.training.bf16, has_gpu=has_gpu),
     )
+    if config.training.compile:
+        compile_layers(model)
     meter, budget = TokenMeter(), config.training.micro_batch_tokens
     return trainer_class(
         model=model,

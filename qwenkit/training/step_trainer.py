@@ -10,6 +10,7 @@ from transformers import PrinterCallback, Trainer
 
 from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
+from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.training.loss import WeightedLoss
 from qwenkit.training.micro_batches import (
     RandomState,
@@ -69,9 +70,9 @@ class StepTrainer(Trainer):
         samples = [step for _, step in zip(range(num_batches), epoch_iterator, strict=False)]
         if not samples:
             return samples, None
-        divisor = (
-            torch.stack([self._class_weights[step["labels"]].sum() for step in samples]).sum().to(device)
-        )
+        divisor = torch.stack([self._class_weights[step["labels"]].sum() for step in samples]).sum()
+        # Without waiting: the step before may still be running.
+        divisor = divisor.to(device, non_blocking=True)
         if self.args.world_size > 1:
             divisor = self.accelerator.gather(divisor).sum()
         return samples, divisor
@@ -163,9 +164,11 @@ class StepTrainer(Trainer):
     ) -> torch.Tensor:
         labels = micro_batch["labels"]
         with self.compute_loss_context_manager():
-            loss = self.compute_loss(model, {**micro_batch, "use_cache": False}, num_items_in_batch=divisor)
+            inputs = {**micro_batch, "use_cache": False, **no_mask_arguments(self.model)}
+            loss = self.compute_loss(model, inputs, num_items_in_batch=divisor)
         if self.loss_is_scaled_for_ga is False:
-            loss = loss * self._class_weights.to(labels.device)[labels].sum() / divisor
+            weights = self._class_weights.to(labels.device, non_blocking=True)
+            loss = loss * weights[labels].sum() / divisor
         # Ranks average their gradients, while the divisor is already that of all of them.
         loss = loss * self.args.world_size
         self.accelerator.backward(loss)

@@ -105,3 +105,21 @@ def test_bf16_and_quantization_need_a_machine_that_can() -> None:
     assert "--quantization none" in message
     config.quantization.enabled = False
     assert check(config, machine=without) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "machine", "advice"),
+    [
+        ("liger", Machine("cpu", has_liger=True), "its kernels need a GPU, cpu is none; set this to false"),
+        ("liger", Machine("NVIDIA H100", is_gpu=True), "not installed: pip install liger-kernel, or set"),
+        ("compile", Machine("cpu", has_compiler=False), "a C++ compiler (apt install g++)"),
+        ("compile", Machine("NVIDIA H100", is_gpu=True, has_compiler=False), "pip install triton"),
+    ],
+)
+def test_a_switch_that_cannot_be_turned_says_what_is_missing(setting, machine, advice):
+    config = Config()
+    config.training[setting] = True
+    [(name, message)] = check(config, machine=machine)
+    assert name == f"training.{setting}"
+    assert advice in message
+    assert check(config, machine=Machine("NVIDIA H100", is_gpu=True, has_liger=True)) == []

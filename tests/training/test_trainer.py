@@ -121,7 +121,10 @@ def test_the_model_gets_no_mask_no_cache_and_nothing_that_it_ignores(base_folder
     model.register_forward_pre_hook(watch, with_kwargs=True)
     make_trainer(model=model).train()
     assert seen
-    assert all(set(kwargs) == {"input_ids", "use_cache"} and kwargs["use_cache"] is False for kwargs in seen)
+    for kwargs in seen:
+        assert set(kwargs) == {"input_ids", "use_cache", "attention_mask"}
+        assert kwargs["use_cache"] is False
+        assert kwargs["attention_mask"] == {"full_attention": None}
 
 
 # ---- A user's own parts ----

@@ -1,0 +1,132 @@
+"""What a step asks of the device: no mask, no wait, and no more kernels than there were."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import LlamaConfig, LlamaForSequenceClassification, Qwen3Config
+from transformers import Qwen3ForSequenceClassification as Qwen3
+
+from qwenkit.config.schema_model import Peft
+from qwenkit.modeling.adapters import apply_adapter
+from qwenkit.modeling.classifier import no_mask_arguments
+from qwenkit.modeling.predictor import predict_logits
+from tests.tiny_qwen3 import TINY_SIZES
+from tests.training.tiny_training import PAD, load_lora, make_config, make_rows
+
+aten = torch.ops.aten
+# With these the host asks the device for a value, and waits until it has computed all that came before.
+WAITS = {
+    aten._local_scalar_dense.default,
+    aten.nonzero.default,
+    aten.equal.default,
+    aten.masked_select.default,
+}
+# Kernels of a decoder layer in a LoRA step on seven projections, dropout 0, counted on torch 2.13, CPU.
+KERNELS = {"forward": 95, "backward": 122}
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is really computed: views launch nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: list[str] = []
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in WAITS:
+            self.waits.append(str(func))
+        if not func.is_view:
+            self.kernels.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class AttentionCalls(TorchFunctionMode):
+    """Notes what masks attention is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, bool]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.calls.append((kwargs.get("attn_mask"), kwargs.get("is_causal")))
+        return func(*args, **kwargs)
+
+
+def test_attention_gets_no_mask_and_knows_that_it_is_causal(make_trainer):
+    """In training and evaluation alike, though documents are padded."""
+    with AttentionCalls() as attention:
+        make_trainer(config=make_config(max_steps=1, eval_steps=1)).train()
+    # Two layers in four micro-batches and one evaluation.
+    assert len(attention.calls) == 10
+    assert all(mask is None and is_causal is True for mask, is_causal in attention.calls)
+
+
+def test_nothing_in_a_step_waits_for_the_device(make_trainer):
+    """Between the copy of a step's documents and the optimizer's last kernel."""
+    trainer = make_trainer(config=make_config(max_steps=2, eval_steps=50), eval_dataset=False)
+    operations, run_step = Operations(), trainer.training_step
+
+    def watch(*args: Any, **kwargs: Any) -> Any:
+        with operations:
+            return run_step(*args, **kwargs)
+
+    trainer.training_step = watch
+    trainer.train()
+    assert len(operations.kernels) > 100
+    assert operations.waits == []
+
+
+def test_the_search_for_packed_documents_would_wait(base_folder):
+    """What no_mask_arguments is for; once transformers no longer searches, it can go."""
+    model, ids = load_lora(base_folder), torch.ones((2, 8), dtype=torch.long)
+    with Operations() as operations:
+        model(input_ids=ids, use_cache=False)
+    assert operations.waits
+    with Operations() as operations:
+        model(input_ids=ids, use_cache=False, **no_mask_arguments(model))
+    assert operations.waits == []
+
+
+def test_a_window_of_attention_keeps_its_mask():
+    sizes = {**TINY_SIZES, "vocab_size": 64, "pad_token_id": PAD}
+    windowed = Qwen3Config(**sizes, use_sliding_window=True, sliding_window=4, max_window_layers=1)
+    assert no_mask_arguments(Qwen3(windowed)) == {}
+    assert no_mask_arguments(Qwen3(Qwen3Config(**sizes))) == {"attention_mask": {"full_attention": None}}
+
+
+def test_other_decoders_are_scored_without_it(base_folder):
+    sizes = {**TINY_SIZES, "vocab_size": 64, "pad_token_id": PAD}
+    torch.manual_seed(0)
+    model = LlamaForSequenceClassification(LlamaConfig(**sizes)).eval()
+    rows = make_rows(9)["input_ids"][:]
+    logits = predict_logits(model, rows, pad_token_id=PAD, batch_tokens=200)
+    with torch.no_grad():
+        alone = [model(input_ids=torch.tensor([row])).logits[0].numpy() for row in rows]
+    # float32 sums over rows of other widths.
+    np.testing.assert_allclose(logits, alone, rtol=1e-4, atol=1e-6)
+
+
+def count_kernels(layers: int) -> dict[str, int]:
+    config = Qwen3Config(**{**TINY_SIZES, "num_hidden_layers": layers}, vocab_size=64, pad_token_id=PAD)
+    config._attn_implementation = "sdpa"
+    model = apply_adapter(Qwen3(config), Peft(lora_r=4, lora_dropout=0.0)).train()
+    ids = torch.ones((2, 16), dtype=torch.long)
+    with Operations() as forward:
+        loss = model(input_ids=ids, use_cache=False, **no_mask_arguments(model)).logits.sum()
+    with Operations() as backward:
+        loss.backward()
+    return {"forward": len(forward.kernels), "backward": len(backward.kernels)}
+
+
+@pytest.mark.parametrize("direction", KERNELS)
+def test_a_layer_launches_no_more_kernels_than_it_did(direction):
+    """On a GPU small layers cost as many launches, not as many operations; fewer are welcome."""
+    per_layer = count_kernels(4)[direction] - count_kernels(3)[direction]
+    assert 20 < per_layer <= KERNELS[direction]
