@@ -92,7 +92,7 @@ class QwenTrainingPipeline:
         """Remember what was asked for; nothing is read before load_config().
 
         Args:
-            dataset: 10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder.
+            dataset: 10k, 100k, 1M, 2M, demo, raid, a hub id, or a CSV, JSONL or Parquet file or folder.
             config_path: A YAML file or a shipped config's name; None takes ./config.yaml if there is one.
             resume_from: A checkpoint folder, or "auto" for the newest valid one.
             overrides: `section.key=value` settings, stronger than the file, weaker than the named arguments.

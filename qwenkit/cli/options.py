@@ -56,8 +56,8 @@ DatasetOption = Annotated[
         rich_help_panel=DATA,
         autocompletion=_complete_dataset,
         show_default=False,
-        help="10k, 100k, 1M, 2M, demo, a hub id, or a CSV, JSONL or Parquet file or folder. "
-        "Default: dataset.name of the config, else the data set prepared last.",
+        help="10k, 100k, 1M, 2M, demo, raid (with dataset.path), a hub id, or a CSV, JSONL or Parquet file "
+        "or folder. Default: dataset.name of the config, else the data set prepared last.",
     ),
 ]
 ConfigOption = Annotated[

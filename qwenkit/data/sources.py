@@ -39,6 +39,7 @@ class Source:
         identity: What decides its content (hub revision, file hashes, demo revision), for the fingerprint.
         revision: Commit of a hub data set, 40 hexadecimal digits.
         config_name: Which configuration of a hub data set; None for its only or default one.
+        stamp: Size and time of change of a file that is too long to be hashed by every command.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Source:
     revision: str | None = None
     config_name: str | None = None
     path: Path | None = None
+    stamp: str | None = None
 
     @property
     def dataset_name(self) -> str:
@@ -60,7 +62,8 @@ class Source:
         """Say what it is and where it came from, in plain values."""
         pinned = {"revision": self.revision} if self.revision else {}
         chosen = {"config_name": self.config_name} if self.config_name else {}
-        return {"name": self.name, "kind": self.kind, "origin": self.origin, **pinned, **chosen}
+        stamped = {"stamp": self.stamp} if self.stamp else {}
+        return {"name": self.name, "kind": self.kind, "origin": self.origin, **pinned, **chosen, **stamped}
 
 
 def dataset_id(name: str) -> str:
@@ -69,23 +72,16 @@ def dataset_id(name: str) -> str:
 
 
 def resolve_source(
-    name: str | None,
-    *,
-    revision: str | None = None,
-    config_name: str | None = None,
-    path: str | None = None,
-    max_rows: int | None = None,
+    name: str | None, *, revision: str | None = None, config_name: str | None = None
 ) -> Source:
-    """Find what a name means: alias, demo or raid, then an existing path, then a hub id.
+    """Find what a name means: alias or demo, then an existing path, then a hub id.
 
     Args:
         revision: Branch, tag or commit of a hub data set; paths and the demo have none.
         config_name: Configuration of a hub data set.
-        path: RAID's file, for raid.
-        max_rows: Size of a sample of raid: each has a folder of its own.
 
     Raises:
-        ConfigError: No name, or one that is neither alias, path nor hub id; raid without its file.
+        ConfigError: No name, or one that is neither alias, path nor hub id; raid, which wants its file too.
         DataError: A path without data files.
         HubError: The hub has no such data set, or cannot be reached.
     """
@@ -97,14 +93,14 @@ def resolve_source(
     if name in ALIASES:
         return _resolve_hub(name, ALIASES[name], folder_name=name, revision=revision, config_name=config_name)
     if name == RAID:
-        return _resolve_raid(path, max_rows)
-    found = Path(name).expanduser()
-    if found.is_file():
-        return _resolve_file(name, found)
-    if found.is_dir():
-        return _resolve_folder(name, found)
+        return resolve_raid(None, None)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _resolve_file(name, path)
+    if path.is_dir():
+        return _resolve_folder(name, path)
     if _is_path_like(name):
-        raise DataError(f"{safe_text(name)} does not exist (looked in {found.absolute().parent}).")
+        raise DataError(f"{safe_text(name)} does not exist (looked in {path.absolute().parent}).")
     if "/" in name and _is_repo_id(name):
         folder_name = name.replace("/", "--")
         return _resolve_hub(name, name, folder_name=folder_name, revision=revision, config_name=config_name)
@@ -118,7 +114,18 @@ def _resolve_demo() -> Source:
     return Source(name=DEMO, folder_name=DEMO, kind="demo", origin=DEMO, identity=identity)
 
 
-def _resolve_raid(name: str | None, max_rows: int | None) -> Source:
+def resolve_raid(name: str | None, max_rows: int | None, *, known: tuple[str, str] | None = None) -> Source:
+    """Find RAID's file; a sample of each size has a folder of its own.
+
+    Args:
+        name: Where it lies.
+        known: Stamp and hash of the file as it was before; with the same stamp, or where the file is gone,
+            the hash still holds.
+
+    Raises:
+        ConfigError: No file is named.
+        DataError: It does not exist, or is no RAID file.
+    """
     from qwenkit.data.raid import choose_raid_columns
 
     if name is None:
@@ -127,16 +134,30 @@ def _resolve_raid(name: str | None, max_rows: int | None) -> Source:
             "and add --set dataset.path=train.csv."
         )
     path = Path(name).expanduser()
-    # Before eleven gigabytes are hashed.
-    choose_raid_columns(path)
+    is_gone = known is not None and not path.exists()
+    stamp = known[0] if known is not None and is_gone else _stamp_file(path)
+    if known is not None and known[0] == stamp:
+        content = known[1]
+    else:
+        # Before eleven gigabytes are hashed.
+        choose_raid_columns(path)
+        content = hash_file(path)
     return Source(
         name=RAID,
         folder_name=RAID if max_rows is None else f"{RAID}-{_short_count(max_rows)}",
         kind="raid",
         origin=str(path.resolve()),
-        identity={"raid": hash_file(path)},
+        identity={"raid": content},
         path=path,
+        stamp=stamp,
     )
+
+
+def _stamp_file(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    status = path.stat()
+    return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
 
 
 def _short_count(count: int) -> str:

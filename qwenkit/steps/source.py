@@ -5,8 +5,8 @@ from pathlib import Path
 from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.config import Config
 from qwenkit.config.schema_model import Dataset
-from qwenkit.console import Console
-from qwenkit.data.sources import RAID, Source, dataset_id, resolve_source
+from qwenkit.console import Console, safe_text
+from qwenkit.data.sources import RAID, Source, dataset_id, resolve_raid, resolve_source
 from qwenkit.errors import BusyError, ConfigError, HubError
 from qwenkit.runs import Workspace
 from qwenkit.stages import PREPARE
@@ -16,7 +16,8 @@ def find_source(config: Config, *, workspace: Workspace, console: Console) -> So
     """Resolve dataset.name; without a network the revision that was prepared before counts.
 
     Args:
-        config: Without a dataset.name it is given that of the data set prepared last.
+        config: Without a dataset.name it is given that of the data set prepared last, and its max_rows; raid
+            without dataset.path likewise that of its sample prepared last.
 
     Raises:
         ConfigError: No data set is named and none is prepared.
@@ -24,19 +25,13 @@ def find_source(config: Config, *, workspace: Workspace, console: Console) -> So
     """
     settings = config.dataset
     if settings.name is None:
-        settings.name = _recall_name(workspace, console)
-    if settings.name == RAID and settings.path is None:
-        _recall_raid(settings, workspace, console)
+        _recall_last(settings, workspace, console)
+    if settings.name == RAID:
+        return _find_raid(settings, workspace, console)
     try:
-        return resolve_source(
-            settings.name,
-            revision=settings.revision,
-            config_name=settings.config_name,
-            path=settings.path,
-            max_rows=settings.max_rows,
-        )
+        return resolve_source(settings.name, revision=settings.revision, config_name=settings.config_name)
     except HubError as error:
-        recalled = recall_source(workspace, settings.name)
+        recalled = recall_source(workspace, settings.name) if settings.name else None
         if recalled is None:
             raise
         console.warn(f"{error} Taking what was prepared from revision {recalled.revision}.")
@@ -78,33 +73,45 @@ def refuse_other_origin(folder: Path, origin: str) -> None:
         )
 
 
-def _recall_raid(settings: Dataset, workspace: Workspace, console: Console) -> None:
-    """Fill in the file and the size of the sample of RAID that was prepared last, or the one of this size."""
-    found = [
-        manifest
-        for folder in workspace.root.glob(f"datasets/{RAID}*/{PREPARE.folder}")
-        if (manifest := read_manifest(folder)) and manifest.counts.get("kind") == RAID
-    ]
-    wanted = settings.max_rows
-    known = [manifest for manifest in found if wanted in (None, _max_rows_of(manifest))]
-    if not known:
-        return
-    last = max(known, key=lambda manifest: manifest.created_at)
-    settings.path, settings.max_rows = last.counts["origin"], _max_rows_of(last)
-    rows = "all rows" if settings.max_rows is None else f"max_rows {settings.max_rows:,}"
-    console.info(f"{RAID} is {settings.path}, {rows}, as it was prepared last")
-
-
-def _max_rows_of(manifest: Manifest) -> int | None:
-    return manifest.settings.get("dataset.max_rows")
-
-
-def _recall_name(workspace: Workspace, console: Console) -> str:
-    """Name the data set prepared last so that it is found again."""
+def _recall_last(settings: Dataset, workspace: Workspace, console: Console) -> None:
+    """Fill in the data set prepared last: its name, such that it is found again, and its max_rows."""
     folder = workspace.last_prepared()
     manifest = read_manifest(folder) if folder else None
     if folder is None or manifest is None:
         raise ConfigError("no data set is named and none is prepared: pass --dataset, e.g. --dataset 10k.")
-    console.info(f"data set: {folder.parent.name} (the one prepared last)")
-    described = manifest.counts
-    return str(described["origin"] if described["kind"] in ("file", "folder") else described["name"])
+    described, part = manifest.counts, ""
+    settings.name = str(described["origin"] if described["kind"] in ("file", "folder") else described["name"])
+    max_rows = _max_rows_of(manifest)
+    if settings.max_rows is None and max_rows is not None:
+        # Without them the whole of a set would be read, or downloaded, of which a part was wanted.
+        settings.max_rows, settings.streaming = max_rows, manifest.settings["dataset.streaming"]
+        part = f", max_rows {max_rows:,}"
+    console.info(f"data set: {folder.parent.name} (the one prepared last{part})")
+
+
+def _find_raid(settings: Dataset, workspace: Workspace, console: Console) -> Source:
+    """Find RAID's file: the one named, or the one that a sample of this size was last prepared from."""
+    prepared = [
+        manifest
+        for folder in workspace.root.glob(f"datasets/{RAID}*/{PREPARE.folder}")
+        if (manifest := read_manifest(folder)) and manifest.counts.get("kind") == RAID
+    ]
+    prepared.sort(key=lambda manifest: manifest.created_at)
+    if settings.path is None:
+        wanted = settings.max_rows
+        found = [manifest for manifest in prepared if wanted in (None, _max_rows_of(manifest))]
+        if found:
+            settings.path, settings.max_rows = found[-1].counts["origin"], _max_rows_of(found[-1])
+            rows = "all rows" if settings.max_rows is None else f"max_rows {settings.max_rows:,}"
+            console.info(f"{RAID} is {safe_text(settings.path)}, {rows}, as it was prepared last")
+    origin = settings.path and str(Path(settings.path).expanduser().resolve())
+    known = [
+        (manifest.counts["stamp"], manifest.identity["raid"])
+        for manifest in prepared
+        if manifest.counts["origin"] == origin
+    ]
+    return resolve_raid(settings.path, settings.max_rows, known=known[-1] if known else None)
+
+
+def _max_rows_of(manifest: Manifest) -> int | None:
+    return manifest.settings.get("dataset.max_rows")

@@ -10,7 +10,7 @@ import pytest
 from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.data.prepare import prepare_splits
 from qwenkit.data.raid import HUMAN_LABEL, MACHINE_LABEL, read_raid
-from qwenkit.data.sources import resolve_source
+from qwenkit.data.sources import resolve_raid, resolve_source
 from qwenkit.errors import ConfigError, DataError
 from tests.data.raid_rows import ATTACKS, DOMAINS, GENERATORS, ROWS_A_SOURCE, write_raid_csv
 
@@ -99,7 +99,7 @@ def test_gzip_gives_the_same_sample(raid_csv: Path, tmp_path: Path) -> None:
 
 def prepare_raid(path: Path, **settings: int):
     dataset = Dataset(name="raid", path=str(path), audit=False, **settings)
-    source = resolve_source("raid", path=dataset.path, max_rows=dataset.max_rows)
+    source = resolve_raid(dataset.path, dataset.max_rows)
     return prepare_splits(source, model=Model(), dataset=dataset)
 
 
@@ -119,7 +119,7 @@ def test_prepared_sample_is_split_by_source_and_every_row_is_accounted_for(raid_
 def test_every_size_has_a_folder_of_its_own(raid_csv: Path) -> None:
     names = {None: "raid", 10_000: "raid-10k", 100_000: "raid-100k", 2_000_000: "raid-2M", 1234: "raid-1234"}
     for size, name in names.items():
-        source = resolve_source("raid", path=str(raid_csv), max_rows=size)
+        source = resolve_raid(str(raid_csv), size)
         assert (source.folder_name, source.kind, source.origin) == (name, "raid", str(raid_csv))
 
 
@@ -141,7 +141,7 @@ def test_file_without_what_is_needed_is_told_apart(tmp_path: Path, header: str, 
     path = tmp_path / "test.csv"
     path.write_text(f"{header}\n{','.join('x' * (header.count(',') + 1))}\n")
     with pytest.raises(DataError, match=message):
-        resolve_source("raid", path=str(path))
+        resolve_raid(str(path), None)
 
 
 def test_missing_file_and_missing_rows_are_clear_errors(tmp_path: Path, raid_csv: Path) -> None:
@@ -150,7 +150,7 @@ def test_missing_file_and_missing_rows_are_clear_errors(tmp_path: Path, raid_csv
     ):
         resolve_source("raid")
     with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
-        resolve_source("raid", path=str(tmp_path / "nowhere.csv"))
+        resolve_raid(str(tmp_path / "nowhere.csv"), None)
     empty = tmp_path / "empty.csv"
     empty.write_bytes(raid_csv.read_bytes().partition(b"\n")[0] + b"\n")
     for size in (None, 10):

@@ -69,6 +69,28 @@ def test_sizes_stand_beside_each_other_and_are_recalled_by_size(raid_csv: Path, 
     assert "redone: shuffle_seed: 42 -> 1" in prepare(raid_csv, root, 300, "--set", "dataset.shuffle_seed=1")
 
 
+def test_prepared_sample_serves_on_when_its_file_is_gone_and_a_changed_file_is_read_anew(
+    tmp_path: Path,
+) -> None:
+    path, root = write_raid_csv(tmp_path / "train.csv", ROWS), tmp_path / "output"
+    prepare(path, root, 300)
+    assert "up to date, skipped" in prepare(path, root, 300)
+    pl.read_csv(path, infer_schema=False).head(ROWS - 1).write_csv(path)
+    assert "redone: raid: " in prepare(path, root, 300)
+    path.unlink()
+    assert "up to date, skipped" in call("tokenize", "--root", root, *SETTINGS)
+    gone = prepare(path, root, 300, "--set", "dataset.shuffle_seed=1", code=2)
+    assert "train.csv does not exist" in gone
+
+
+def test_part_of_a_set_that_was_prepared_is_what_the_next_stage_takes(toy_csv: Path, tmp_path: Path) -> None:
+    root = tmp_path / "output"
+    call("prepare", "--dataset", toy_csv, "--root", root, "--set", "dataset.max_rows=100", *QUICK)
+    printed = call("tokenize", "--root", root, *SETTINGS)
+    assert "data set: toy (the one prepared last, max_rows 100)" in " ".join(printed.split())
+    assert "up to date, skipped" in printed
+
+
 def read_ids(root: Path, size: str, split: str) -> list[str]:
     return pl.read_parquet(root / f"datasets/raid-{size}/prepared/{split}.parquet")["id"].to_list()
 
