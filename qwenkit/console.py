@@ -20,6 +20,8 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
+from qwenkit.ranks import find_ranks
+
 PLAIN_PROGRESS_SECONDS = 15.0
 BAR_WIDTH = 40
 # A log has no width of its own; this keeps tables whole and lines readable there.
@@ -62,10 +64,14 @@ class ProgressBar(Protocol):
 
 
 class Console:
-    """One look through all commands and pipelines; quiet leaves warnings and errors."""
+    """One look through all commands and pipelines; quiet leaves warnings and errors.
+
+    Of several ranks the main one prints; the others have nothing to say but an error.
+    """
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
-        self.quiet = quiet
+        self._ranks = find_ranks()
+        self.quiet = quiet or not self._ranks.is_main
         self.json = json
         plain = {} if sys.stdout.isatty() else {"width": LOG_WIDTH}
         self._rich = RichConsole(stderr=json, highlight=False, soft_wrap=False, **plain)  # type: ignore[arg-type]
@@ -85,12 +91,14 @@ class Console:
 
     def warn(self, line: str) -> None:
         """Say what may be wrong; shown even when quiet, on stderr."""
-        self._stderr.print(f"[yellow]warning:[/yellow] {_escape(line)}", soft_wrap=True)
+        if self._ranks.is_main:
+            self._stderr.print(f"[yellow]warning:[/yellow] {_escape(line)}", soft_wrap=True)
 
     def error(self, message: str) -> None:
-        """Print an error message, which may have several lines, on stderr."""
+        """Print an error message, which may have several lines, on stderr, and which rank it is from."""
         lines = [_escape(line) for line in message.splitlines()] or [""]
-        self._stderr.print("[red]error:[/red] " + "\n".join(lines), soft_wrap=True)
+        where = f" (rank {self._ranks.rank})" if self._ranks.world_size > 1 else ""
+        self._stderr.print(f"[red]error{where}:[/red] " + "\n".join(lines), soft_wrap=True)
 
     def next(self, command: str) -> None:
         """End with what a user most likely types now."""
@@ -139,12 +147,15 @@ class Console:
 
     def emit(self, record: Any) -> None:
         """Print one JSON object a line on stdout; data for programs."""
+        if not self._ranks.is_main:
+            return
         sys.stdout.write(json_module.dumps(record, ensure_ascii=True, allow_nan=False) + "\n")
         sys.stdout.flush()
 
     def text(self, block: str) -> None:
         """Print a block that is itself the answer (a config, a schema), untouched and on stdout."""
-        sys.stdout.write(block if block.endswith("\n") else block + "\n")
+        if self._ranks.is_main:
+            sys.stdout.write(block if block.endswith("\n") else block + "\n")
 
     @contextmanager
     def progress(self, description: str, total: float, unit: str) -> Iterator[ProgressBar]:

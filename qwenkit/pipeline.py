@@ -8,12 +8,14 @@ a step is made of lies in steps/.
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwenkit.artifacts import read_json, replace_file
 from qwenkit.config import Config, check_text_names, config_to_yaml, load_config
 from qwenkit.console import Console
+from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
@@ -220,7 +222,7 @@ class QwenTrainingPipeline:
         self._put_labels(self._prepared.labels.names, self._prepared.labels.class_weights)
         plan = self._books.plans[PREPARE.name]
         if self._books.must_make(plan, say=False):
-            with plan.publish(replace=True) as staging:
+            with self._books.publish(plan) as staging:
                 write_prepared(staging.folder, self._prepared)
                 staging.counts |= {**self._prepared.count_rows(), **(self.dataset_info or {})}
             show_prepared(self.console, self._prepared)
@@ -257,7 +259,7 @@ class QwenTrainingPipeline:
         plan = self._plan_tokenize()
         self.console.header("tokenize", str(plan.folder))
         if self._books.must_make(plan):
-            with plan.publish(replace=True) as staging:
+            with self._books.publish(plan) as staging:
                 staging.counts |= write_tokenized(
                     staging.folder,
                     self._prepared.splits,
@@ -551,7 +553,8 @@ class QwenTrainingPipeline:
             )
             self.console.header("export", f"{saved.folder} -> {plan.folder}")
             if self._books.must_make(plan):
-                publish_export(
+                work = partial(
+                    publish_export,
                     plan,
                     name,
                     saved=saved,
@@ -559,6 +562,7 @@ class QwenTrainingPipeline:
                     workspace=self.workspace,
                     console=self.console,
                 )
+                find_ranks().lead(work)
 
     # ---- The end ----
 
@@ -573,8 +577,9 @@ class QwenTrainingPipeline:
             "pre_metrics": flatten_metrics(self.pre_metrics or {}, prefix=""),
             "post_metrics": flatten_metrics(self.post_metrics or {}, prefix=""),
         }
-        replace_file(self.run_folder / "config.yaml", config_to_yaml(self.config, comments=False))
-        write_summary(self.run_folder, plan=self._books.plans[TRAIN.name], state="trained", **facts)
+        if find_ranks().is_main:
+            replace_file(self.run_folder / "config.yaml", config_to_yaml(self.config, comments=False))
+            write_summary(self.run_folder, plan=self._books.plans[TRAIN.name], state="trained", **facts)
 
     @after("train")
     def print_summary(self) -> None:

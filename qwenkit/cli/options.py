@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ import typer
 from qwenkit.console import Console
 from qwenkit.errors import Interrupted, QwenkitError, ResourceError
 from qwenkit.exhaustion import is_disk_full, is_out_of_memory
+from qwenkit.ranks import alone, find_ranks, is_lost_peer
 
 DATA = "Data and settings"
 TRAINING = "Training"
@@ -169,13 +170,29 @@ ModelArgument = Annotated[
 
 
 @contextmanager
-def command_frame(*, debug: bool = False, quiet: bool = False, json: bool = False) -> Iterator[Console]:
-    """Give a command its console; turn every failure into one message and the right exit code."""
-    console = Console(quiet=quiet, json=json)
+def command_frame(
+    *, debug: bool = False, quiet: bool = False, json: bool = False, on_ranks: bool = False
+) -> Iterator[Console]:
+    """Give a command its console; turn every failure into one message and the right exit code.
+
+    Args:
+        on_ranks: All processes that a launcher started work on this command; else the main one does, alone.
+    """
+    if not on_ranks and not find_ranks().is_main:
+        raise typer.Exit
     _quiet_libraries()
+    with nullcontext() if on_ranks else alone():
+        console = Console(quiet=quiet, json=json)
+        with _tell_failures(console, debug=debug):
+            find_ranks().meet()
+            yield console
+
+
+@contextmanager
+def _tell_failures(console: Console, *, debug: bool) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, _raise_interrupted)
     try:
-        yield console
+        yield
     except QwenkitError as error:
         _fail(console, error, str(error), error.exit_code, debug=debug)
     except KeyboardInterrupt as error:
@@ -194,6 +211,9 @@ def command_frame(*, debug: bool = False, quiet: bool = False, json: bool = Fals
 def _fail(console: Console, error: BaseException, message: str, exit_code: int, *, debug: bool) -> None:
     if debug:
         raise error
+    told_with = find_ranks().claim_failure(exit_code)
+    if told_with is not None:
+        raise typer.Exit(told_with) from None
     console.error(message)
     raise typer.Exit(exit_code) from None
 
@@ -202,6 +222,12 @@ def _explain_unexpected(error: Exception) -> tuple[str, int]:
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return f"the disk is full{where}: free some space and run the command again.", ResourceError.exit_code
+    if is_lost_peer(error):
+        return (
+            "another rank died without a word: it was killed, perhaps for lack of memory. The launcher's "
+            "report names it; the same command goes on from what is finished.",
+            QwenkitError.exit_code,
+        )
     if is_out_of_memory(error):
         return "out of memory: lower the batch size or the data.", ResourceError.exit_code
     reason = f"unexpected {type(error).__name__}: {error}"

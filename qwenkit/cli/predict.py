@@ -8,6 +8,7 @@ import typer
 from qwenkit.cli import options as opt
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import ConfigError
+from qwenkit.ranks import find_ranks
 
 if TYPE_CHECKING:
     from qwenkit.modeling.bundle import Bundle
@@ -82,14 +83,16 @@ def predict(
 
     Example: qwenkit predict output/qwen3-0.6b-100k "some text"
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         if abstain and operating_point is None:
             raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
         saved, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)
+        ranks = find_ranks()
         if input_path is not None:
             from qwenkit.data.readers import read_texts
 
-            texts = [*texts, *read_texts(input_path, text_column=text_column)]
+            # Standard input can be read once only.
+            texts = [*texts, *ranks.hand_out(lambda: read_texts(input_path, text_column=text_column))]
         if not json:
             console.header("predict", str(saved.folder))
         if not texts:
@@ -98,9 +101,10 @@ def predict(
 
         predictor = Predictor.from_folder(saved.folder)
         point = _find_point(operating_point, saved, predictor.bundle, console=console)
-        predictions = predictor.predict(texts, point=point, may_abstain=abstain)
+        predictions = predictor.predict(texts, point=point, may_abstain=abstain, ranks=ranks)
         records = [_to_record(text, predictions, row) for row, text in enumerate(texts)]
-        _show(records, console=console, output=output)
+        if ranks.is_main:
+            _show(records, console=console, output=output)
 
 
 def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> tuple["SavedModel", list[str]]:

@@ -83,7 +83,7 @@ def evaluate(
 
     Example: qwenkit evaluate output/qwen3-0.6b-100k
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )

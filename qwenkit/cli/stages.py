@@ -84,7 +84,7 @@ def train(
 
     Example: qwenkit train --dataset 100k --epochs 3 --no-wandb
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -146,7 +146,7 @@ def run(
 
     Example: qwenkit run --dataset 1M --epochs 5 --learning-rate 2e-4 --lora-rank 32 --no-wandb
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -182,7 +182,7 @@ def demo(
 
     Its scores prove the pipeline, not the detection of real language models.
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console, dataset="demo", config_path="demo", overrides=settings or (), root=root, force=force
         )

@@ -23,7 +23,6 @@ class Machine:
         has_quantization: bitsandbytes works on it.
         has_compiler: What torch.compile needs is there: a C++ compiler for a CPU, triton for a GPU.
         has_liger: Liger's kernels are installed.
-        world_size: Processes that train together.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Machine:
     has_quantization: bool = True
     has_compiler: bool = True
     has_liger: bool = False
-    world_size: int = 1
 
 
 def check_before_training(
@@ -51,7 +49,7 @@ def check_before_training(
         module_names: Dotted names of the model's linear and embedding layers.
     """
     return [
-        *_check_train_rows(config, train_rows, machine),
+        *_check_train_rows(config, train_rows),
         *_check_length(config, model_max_length),
         *_check_modules(config, module_names),
         *_check_machine(config, machine),
@@ -59,16 +57,15 @@ def check_before_training(
     ]
 
 
-def _check_train_rows(config: Config, train_rows: int, machine: Machine) -> Iterator[ConfigProblem]:
+def _check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]:
     training = config.training
-    documents_at_once = training.per_device_train_batch_size * machine.world_size
+    documents_at_once = training.per_device_train_batch_size
     documents_per_step = documents_at_once * training.gradient_accumulation_steps
     if documents_per_step > train_rows:
         if documents_at_once <= train_rows:
             advice = f"set gradient_accumulation_steps to {train_rows // documents_at_once} or less"
         else:
-            most = max(1, train_rows // machine.world_size)
-            advice = f"set it to {most} or less, and gradient_accumulation_steps to 1"
+            advice = f"set it to {train_rows} or less, and gradient_accumulation_steps to 1"
         found = f"a step takes {documents_per_step} documents, more than the {train_rows} of the train split"
         also = ("training.gradient_accumulation_steps",)
         yield ConfigProblem("training.per_device_train_batch_size", f"{found}; {advice}", also)

@@ -26,11 +26,12 @@ class Training(Section):
     max_steps: int = Field(-1, ge=-1)
     """Optimizer steps to take whatever the epochs; -1 goes by num_train_epochs."""
     per_device_train_batch_size: int = Field(32, ge=1)
-    """Documents a device for each of the gradient_accumulation_steps; --batch-size sets evaluation's too."""
+    """Documents of a micro-batch, of which a step has gradient_accumulation_steps; --batch-size sets
+    evaluation's too."""
     per_device_eval_batch_size: int = Field(32, ge=1, json_schema_extra=RUNTIME_ONLY)
     """Documents a device in one forward pass of an evaluation, at full length: of short ones more fit."""
     gradient_accumulation_steps: int = Field(8, ge=1)
-    """Micro-batches summed before one optimizer step; 32 x 8 = 256 documents a step."""
+    """Micro-batches summed before one optimizer step: 32 x 8 = 256 documents, shared by all devices."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     """Cut each step into micro-batches of at most this many tokens, padding included; auto tries before the
     first step how many the GPU's memory holds (4,096 on a CPU), and a resumed run keeps what was found; null

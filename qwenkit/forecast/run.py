@@ -19,7 +19,7 @@ from qwenkit.training.schedule import (
     FREE_MEMORY_SHARE,
     choose_eval_and_save_steps,
     count_steps,
-    documents_per_share,
+    documents_per_step,
 )
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -108,7 +108,7 @@ def forecast_run(
     shape, training = find_shape(config), _read_training(config)
     storage = _choose_storage(config, target)
     rows = _find_rows(config, workspace)
-    steps = _plan_steps(config, rows.rows, world_size=target.world_size) if rows else None
+    steps = _plan_steps(config, rows.rows) if rows else None
     length = rows.mean_tokens("train") if rows else UNKNOWN_LENGTH_SHARE * config.tokenization.max_length
     flops = count_flops(shape, training, length=length)
     rate = Rate(tokens_per_second, "as given") if tokens_per_second else find_measured_rate(workspace, config)
@@ -141,7 +141,6 @@ class _Target:
     name: str
     is_gpu: bool
     has_bf16: bool
-    world_size: int
     bytes: int | None
 
 
@@ -151,8 +150,8 @@ def _find_target(device: Device) -> _Target:
     machine = describe_machine()
     has_gpu = machine.name != "cpu"
     if device == "auto" or (device == "gpu") == has_gpu:
-        return _Target(machine.name, has_gpu, machine.has_bf16, machine.world_size, find_device_bytes())
-    return _Target(f"{device} (not at hand)", device == "gpu", True, machine.world_size, None)
+        return _Target(machine.name, has_gpu, machine.has_bf16, find_device_bytes())
+    return _Target(f"{device} (not at hand)", device == "gpu", True, None)
 
 
 def _find_rows(config: Config, workspace: Workspace) -> RowFacts | None:
@@ -187,9 +186,9 @@ def _choose_storage(config: Config, target: _Target) -> Storage:
     )
 
 
-def _plan_steps(config: Config, rows: Mapping[str, int], *, world_size: int) -> Steps:
+def _plan_steps(config: Config, rows: Mapping[str, int]) -> Steps:
     settings = config.training
-    documents = documents_per_share(config) * world_size
+    documents = documents_per_step(config)
     per_epoch = count_steps(rows["train"], documents)
     total = settings.max_steps if settings.max_steps > 0 else math.ceil(per_epoch * settings.num_train_epochs)
     eval_steps, save_steps = choose_eval_and_save_steps(

@@ -112,6 +112,8 @@ def resolve_dtype(dtype: str, device: Any) -> str:
 @contextmanager
 def _locate(identity: BaseIdentity, beside: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give where a base is loaded from, and translate the errors of that place."""
+    from safetensors.torch import save_file
+
     if identity.kind == "hub":
         with hub_errors(identity.name, repo_type="model"):
             yield identity.name, {"revision": identity.revision}
@@ -142,8 +144,9 @@ def _locate(identity: BaseIdentity, beside: Path | None) -> Iterator[tuple[str, 
                     f"is not {identity.sha256}): use the versions in qwenkit.json, a merged export, or train "
                     "again."
                 )
-            with quiet_transformers():
-                model.save_pretrained(folder_name)
+            # Not by the model's own method, which on other ranks than 0 writes nothing and does not say so.
+            model.config.save_pretrained(folder_name)
+            save_file(model.state_dict(), Path(folder_name) / "model.safetensors", metadata={"format": "pt"})
             yield folder_name, {}
 
 

@@ -17,7 +17,6 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 def describe_machine() -> Machine:
     """Look at the device that training would use."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
     has_quantization = find_spec("bitsandbytes") is not None
     if not torch.cuda.is_available():
         return Machine(
@@ -25,7 +24,6 @@ def describe_machine() -> Machine:
             has_bf16=True,
             has_quantization=has_quantization,
             has_compiler=any(which(name) for name in (os.environ.get("CXX") or "g++", "clang++")),
-            world_size=world_size,
         )
     return Machine(
         name=torch.cuda.get_device_name(),
@@ -34,7 +32,6 @@ def describe_machine() -> Machine:
         has_quantization=has_quantization,
         has_compiler=find_spec("triton") is not None,
         has_liger=find_spec("liger_kernel") is not None,
-        world_size=world_size,
     )
 
 

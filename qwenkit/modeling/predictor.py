@@ -15,6 +15,7 @@ from qwenkit.modeling.bundle import LoadedClassifier, load_model
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.quantization import HEAD_NAME
+from qwenkit.ranks import ALONE, Ranks, deal_evenly
 
 DOCUMENTS_PER_BATCH = 32
 ARROW_ROWS = 10_000
@@ -61,6 +62,7 @@ class Predictor:
         point: OperatingPoint | None = None,
         may_abstain: bool = False,
         on_batch: Callable[[int, int], None] | None = None,
+        ranks: Ranks = ALONE,
     ) -> Predictions:
         """Score texts.
 
@@ -69,6 +71,7 @@ class Predictor:
             point: Decide at this operating point too, e.g. `predictor.bundle.operating_points["fpr=0.01"]`.
             may_abstain: Call what lies in the point's band of abstention "uncertain".
             on_batch: Called with the rows and tokens of each batch that is done.
+            ranks: Share the work among these, which all have the same texts.
 
         Raises:
             DataError: A text is empty or white space only.
@@ -90,6 +93,7 @@ class Predictor:
             batch_tokens=self.batch_tokens,
             dtype=bundle.dtype,
             on_batch=on_batch,
+            ranks=ranks,
         )
         label_ids = logits.argmax(axis=1).astype(np.int64)
         decided = None
@@ -127,6 +131,7 @@ def predict_logits(
     pad_to_multiple_of: int | None = 8,
     dtype: str | None = None,
     on_batch: Callable[[int, int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """Score tokenized documents; documents of like length share a batch, the result keeps the order given.
 
@@ -138,10 +143,11 @@ def predict_logits(
         input_ids: One sequence of ids a row: lists, arrays, or a column of a tokenized dataset.
         batch_tokens: At most so many tokens in a batch, padding included (but always one document).
         dtype: "bfloat16" computes under autocast; None does so where some weights are bfloat16.
-        on_batch: Called with the rows and tokens of each batch that is done.
+        on_batch: Called with the rows and tokens of each batch that is done here.
+        ranks: Share the batches among these. They are those of a lone process, so the logits are the same.
 
     Returns:
-        float32, shape (rows, classes), the last layer computed in float32 too.
+        float32, shape (rows, classes), the last layer computed in float32 too; all of them on every rank.
 
     Raises:
         DataError: A row is empty, or ends with the pad id, so that its last token could not be found.
@@ -156,14 +162,18 @@ def predict_logits(
     results: list[tuple[np.ndarray, np.ndarray]] = []
     try:
         with torch.inference_mode(), _arithmetic(model, dtype):
-            for rows in plan_batches(lengths, batch_tokens=batch_tokens, multiple=multiple):
+            batches = list(plan_batches(lengths, batch_tokens=batch_tokens, multiple=multiple))
+            tokens = [int(lengths[rows].sum()) for rows in batches]
+            for index in deal_evenly(tokens, ranks.world_size)[ranks.rank]:
+                rows = batches[index]
                 batch = pad_rows(ids, offsets, rows, pad_token_id=pad_token_id, multiple=multiple)
                 results.append((rows, _forward(model, batch)))
                 if on_batch is not None:
-                    on_batch(len(rows), int(lengths[rows].sum()))
+                    on_batch(len(rows), tokens[index])
     finally:
         model.train(was_training)
-    return _restore_order(results, classes=_count_classes(model))
+    gathered = [batch for part in ranks.gather(results) for batch in part]
+    return _restore_order(gathered, classes=_count_classes(model))
 
 
 def plan_batches(lengths: np.ndarray, *, batch_tokens: int, multiple: int) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 from qwenkit.artifacts import hold_lock, replace_file
 from qwenkit.config import Config, config_to_yaml, flatten_config
 from qwenkit.console import Console
+from qwenkit.ranks import find_ranks
 from qwenkit.runs import write_summary
 from qwenkit.stages import StagePlan
 from qwenkit.tracking import MetricsLog, Tracker, start_wandb
@@ -19,7 +20,7 @@ METRICS_NAME = "metrics.jsonl"
 def open_run(
     folder: Path, *, plan: StagePlan, config: Config, wandb_mode: str | None, console: Console
 ) -> Iterator[Tracker]:
-    """Hold a run's folder and give the tracker that its training logs to.
+    """Hold a run's folder and give the tracker that its training logs to; the main rank holds it for all.
 
     Args:
         wandb_mode: online, offline, ..., or None for no W&B.
@@ -27,13 +28,17 @@ def open_run(
     Raises:
         BusyError: Another process trains in this folder.
     """
+    log = MetricsLog(folder / METRICS_NAME)
+    if not find_ranks().is_main:
+        yield Tracker(log, console=console)
+        return
     with hold_lock(folder):
         write_summary(folder, plan=plan, state="started")
         replace_file(folder / "config.yaml", config_to_yaml(config, comments=False))
         wandb_run = None
         if wandb_mode is not None:
             wandb_run = _open_wandb(folder, plan=plan, config=config, mode=wandb_mode, console=console)
-        tracker = Tracker(MetricsLog(folder / METRICS_NAME), console=console, wandb_run=wandb_run)
+        tracker = Tracker(log, console=console, wandb_run=wandb_run)
         try:
             yield tracker
         finally:

@@ -10,6 +10,7 @@ from qwenkit.modeling.base import choose_device, load_base_model, resolve_dtype
 from qwenkit.modeling.identity import OWN_FOLDER, BaseIdentity, complete_identity, identify_base
 from qwenkit.modeling.own import adopt_model, save_own
 from qwenkit.modeling.quantization import QuantizationRecord
+from qwenkit.ranks import find_ranks
 
 BASE_STAGE = "base"
 
@@ -94,7 +95,7 @@ def keep_own_base(base: ChosenBase, model: Any, run_folder: Path) -> Path | None
     folder = run_folder / OWN_FOLDER
     manifest = read_manifest(folder)
     name = f"sha256:{base.identity.sha256}"
-    if manifest is None or manifest.fingerprint != name:
+    if find_ranks().is_main and (manifest is None or manifest.fingerprint != name):
         with publish(
             folder, stage=BASE_STAGE, fingerprint=name, settings={}, inputs={}, identity={}, replace=True
         ) as staging:

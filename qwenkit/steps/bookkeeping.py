@@ -1,13 +1,19 @@
 """What the pipeline remembers: what its steps made, what a user put in, and what need not be made again."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from qwenkit.artifacts import Staging
 from qwenkit.config import Config, flatten_config
 from qwenkit.console import Console
-from qwenkit.stages import Stage, StagePlan
+from qwenkit.ranks import find_ranks
+from qwenkit.stages import PREPARE, TOKENIZE, Stage, StagePlan
 from qwenkit.steps.order import STEPS, TRAINING_STEPS
+
+# The main rank makes these by itself; in the others all ranks take part.
+MADE_ONCE = (PREPARE, TOKENIZE)
 
 
 class Bookkeeper:
@@ -45,13 +51,33 @@ class Bookkeeper:
         return self.plans[stage.name]
 
     def must_make(self, plan: StagePlan, *, say: bool = True) -> bool:
-        """Decide whether a stage has to run, and say why or why not."""
-        reasons = ["--force"] if self.is_forced(plan.stage) else plan.find_reasons_to_redo()
+        """Decide whether a stage has to run, and say why or why not.
+
+        Where several ranks work, all come to the same answer; of what is made once, the main rank alone hears
+        that it must, and the others wait until it is there.
+        """
+        ranks, is_made_once = find_ranks(), plan.stage in MADE_ONCE
+        if is_made_once and not ranks.is_main:
+            ranks.wait_for(_name_event(plan))
+            return False
+        reasons = self._find_reasons(plan) if is_made_once else ranks.decide(lambda: self._find_reasons(plan))
         if say and not reasons:
             self._console.info("up to date, skipped")
         elif say and reasons != ["not made yet"]:
             self._console.info(f"redone: {'; '.join(reasons)}")
+        if is_made_once and not reasons:
+            ranks.announce(_name_event(plan))
         return bool(reasons)
+
+    @contextmanager
+    def publish(self, plan: StagePlan) -> Iterator[Staging]:
+        """Make what the main rank makes by itself, and tell the others when it is in place."""
+        with plan.publish(replace=True) as staging:
+            yield staging
+        find_ranks().announce(_name_event(plan))
+
+    def _find_reasons(self, plan: StagePlan) -> list[str]:
+        return ["--force"] if self.is_forced(plan.stage) else plan.find_reasons_to_redo()
 
     def is_forced(self, stage: Stage) -> bool:
         """Tell whether a stage is redone even where it is up to date."""
@@ -103,6 +129,10 @@ class Bookkeeper:
         config = self._owner.config
         settings = {} if config is None else flatten_config(config)
         return STEPS[step].describe_basis(settings, lambda name: getattr(self._owner, name))
+
+
+def _name_event(plan: StagePlan) -> str:
+    return f"{plan.stage.name} {plan.folder}"
 
 
 def _is_same(name: str, old: Any, new: Any) -> bool:

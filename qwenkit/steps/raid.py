@@ -16,6 +16,7 @@ from qwenkit.errors import ConfigError, DataError
 from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, run_protocol
 from qwenkit.metrics import log_odds
 from qwenkit.modeling.predictor import predict_logits
+from qwenkit.ranks import find_ranks
 from qwenkit.stages import StagePlan
 from qwenkit.steps.scoring import GiveModel
 from qwenkit.text.normalize import normalize_text
@@ -42,6 +43,8 @@ def publish_raid(
 ) -> None:
     """Score every text of a RAID file and publish predictions.json, metadata.json and maybe results.json.
 
+    Where several ranks work, all read the file and score their share of each block, and the main one writes.
+
     Args:
         path: RAID's test.csv (id and generation), or train.csv and extra.csv, which have the labels too.
 
@@ -65,14 +68,18 @@ def publish_raid(
         pl.Series("score", normalise_ranks(rows["score"].fill_null(-np.inf).to_numpy()))
     )
     metadata = describe_submission(detector_name, contact, console=console)
-    with plan.publish(replace=True) as staging:
-        write_json(staging.folder / "metadata.json", metadata)
-        write_json(staging.folder / "predictions.json", ranked.select("id", "score").to_dicts())
-        if set(COLUMNS) <= set(rows.columns):
-            found = run_protocol(ranked)
-            write_json(staging.folder / "results.json", describe_results(metadata, found))
-            _show(console, found)
-        staging.counts["rows"] = rows.height
+
+    def write() -> None:
+        with plan.publish(replace=True) as staging:
+            write_json(staging.folder / "metadata.json", metadata)
+            write_json(staging.folder / "predictions.json", ranked.select("id", "score").to_dicts())
+            if set(COLUMNS) <= set(rows.columns):
+                found = run_protocol(ranked)
+                write_json(staging.folder / "results.json", describe_results(metadata, found))
+                _show(console, found)
+            staging.counts["rows"] = rows.height
+
+    find_ranks().lead(write)
     console.success(f"wrote {plan.folder}")
 
 
@@ -130,6 +137,7 @@ def _score_block(
             pad_token_id=bundle.pad_token_id,
             batch_tokens=config.evaluation.batch_tokens or per_device * bundle.max_length,
             dtype=bundle.dtype,
+            ranks=find_ranks(),
         )
         scores[has_text] = log_odds(logits, bundle.labels.index(bundle.positive_label))
     return block.drop(TEXT).with_columns(pl.Series("score", scores).fill_nan(None))

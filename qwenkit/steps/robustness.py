@@ -20,6 +20,7 @@ from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, BusyError
 from qwenkit.evaluation.baselines import hash_texts
 from qwenkit.evaluation.robustness import ATTACK, HELD_OUT, LENGTH, Challenges, HeldOut, Variant
+from qwenkit.ranks import find_ranks
 from qwenkit.steps.labelled import LabelledSet
 from qwenkit.steps.scoring import GiveModel, score_ids
 from qwenkit.text.attacks import ATTACKS, attack_text
@@ -90,10 +91,13 @@ class PassScorer:
         facts: dict[str, Any] = {"settings": {}, "inputs": {}, "identity": identity}
         key = fingerprint(stage=SCORED_STAGE, revision=SCORED_REVISION, **facts)
         folder = self._cache / key.removeprefix("sha256:")[:16]
-        kept = _read_pass(folder, key)
+        ranks = find_ranks()
+        kept = ranks.hand_out(lambda: _read_pass(folder, key))
         if kept is not None:
             return kept
         logits, is_changed = self._score_changed(one, clean_texts, clean_logits)
+        if not ranks.is_main:
+            return logits, is_changed
         # Another evaluation may be writing the same at this moment: its copy is as good.
         with (
             suppress(BusyError),

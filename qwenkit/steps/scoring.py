@@ -8,6 +8,7 @@ from qwenkit.artifacts import package_versions, read_manifest, verify
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
+from qwenkit.ranks import find_ranks
 from qwenkit.stages import PREPARE, TRAIN, StagePlan
 from qwenkit.steps.active_run import read_training_log
 from qwenkit.steps.labelled import LabelledSet
@@ -38,9 +39,10 @@ def score_documents(
 def score_ids(
     model: Any, input_ids: Any, *, bundle: "Bundle", config: Config, console: Console, what: str
 ) -> "np.ndarray":
-    """Compute logits of token ids, float32, shape (rows, classes), with progress."""
+    """Compute logits of token ids with progress, all ranks together: float32, shape (rows, classes)."""
     from qwenkit.modeling.predictor import predict_logits
 
+    ranks = find_ranks()
     per_device = config.training.per_device_eval_batch_size
     with console.progress(f"scoring {what}", total=len(input_ids), unit="documents") as bar:
         return predict_logits(
@@ -50,7 +52,9 @@ def score_ids(
             batch_tokens=config.evaluation.batch_tokens or per_device * bundle.max_length,
             pad_to_multiple_of=config.tokenization.pad_to_multiple_of or 1,
             dtype=bundle.dtype,
-            on_batch=lambda rows, tokens: bar.advance(rows),
+            # The other ranks are about as far as this one.
+            on_batch=lambda rows, tokens: bar.advance(rows * ranks.world_size),
+            ranks=ranks,
         )
 
 
@@ -92,6 +96,8 @@ def publish_evaluation(
 ) -> None:
     """Score rows, measure, compare and report, and publish it all as one artifact.
 
+    All ranks score; the main one does the rest while the others wait.
+
     Args:
         give_model: Called only where there is something to score; measuring again needs no weights.
         before: Folder of the evaluation before training, to compare with.
@@ -105,7 +111,8 @@ def publish_evaluation(
     settings = config.evaluation
     # Before anything is scored: a target that cannot be had is an error.
     points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
-    scored = recall_logits(plan, bundle.labels) if may_reuse else None
+    ranks = find_ranks()
+    scored = ranks.hand_out(lambda: recall_logits(plan, bundle.labels)) if may_reuse else None
     if scored is not None:
         console.info("the same model on the same rows was scored before: its logits are taken")
     else:
@@ -124,36 +131,40 @@ def publish_evaluation(
             config=config,
             console=console,
         )
-    task = EvaluationTask(
-        title=title,
-        subtitle=f"{len(scored[0]):,} rows of {rows.title}; {bundle.base_model.name}, held as "
-        f"{bundle.quantization.method}, at most {bundle.max_length} tokens",
-        labels=bundle.labels,
-        positive_label=bundle.positive_label,
-        class_weights=class_weights,
-        temperature=bundle.temperature,
-        rows=rows.frame,
-        train_rows=rows.train,
-        before=before,
-        training_log=read_training_log(run),
-        slice_columns=rows.slice_columns,
-        leaks=rows.leaks,
-        provenance=describe_provenance(plan, bundle=bundle, rows=rows),
-        notes=[DEMO_NOTE] if rows.is_demo else [],
-        points=points,
-        challenges=challenges,
-        extra_slice_columns=settings.slice_columns,
-        draws=settings.bootstrap_draws,
-        baseline_cache=rows.baselines,
-        console=console,
-        save_predictions=settings.save_predictions,
-    )
     logits, row_ids = scored
-    with plan.publish(replace=True) as staging:
-        outcome = conduct_evaluation(staging.folder, logits=logits, row_ids=row_ids, task=task)
-        staging.counts["rows"] = len(logits)
-    show_outcome(console, outcome)
-    console.success(f"wrote {plan.folder}")
+
+    def conduct() -> None:
+        task = EvaluationTask(
+            title=title,
+            subtitle=f"{len(logits):,} rows of {rows.title}; {bundle.base_model.name}, held as "
+            f"{bundle.quantization.method}, at most {bundle.max_length} tokens",
+            labels=bundle.labels,
+            positive_label=bundle.positive_label,
+            class_weights=class_weights,
+            temperature=bundle.temperature,
+            rows=rows.frame,
+            train_rows=rows.train,
+            before=before,
+            training_log=read_training_log(run),
+            slice_columns=rows.slice_columns,
+            leaks=rows.leaks,
+            provenance=describe_provenance(plan, bundle=bundle, rows=rows),
+            notes=[DEMO_NOTE] if rows.is_demo else [],
+            points=points,
+            challenges=challenges,
+            extra_slice_columns=settings.slice_columns,
+            draws=settings.bootstrap_draws,
+            baseline_cache=rows.baselines,
+            console=console,
+            save_predictions=settings.save_predictions,
+        )
+        with plan.publish(replace=True) as staging:
+            outcome = conduct_evaluation(staging.folder, logits=logits, row_ids=row_ids, task=task)
+            staging.counts["rows"] = len(logits)
+        show_outcome(console, outcome)
+        console.success(f"wrote {plan.folder}")
+
+    ranks.lead(conduct)
 
 
 def collect_points(

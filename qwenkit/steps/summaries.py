@@ -80,10 +80,10 @@ def describe_work(arguments: Any, tokenized: Any) -> str:
     """Say in a line what a training run is about to do.
 
     Args:
-        arguments: The trainer's, in which a batch is one rank's share of a step.
+        arguments: The trainer's, in which a batch is a whole step.
         tokenized: The train split, as token ids.
     """
-    documents = arguments.per_device_train_batch_size * arguments.world_size
+    documents = arguments.per_device_train_batch_size
     per_epoch = count_steps(len(tokenized), documents)
     by_epochs = math.ceil(per_epoch * arguments.num_train_epochs)
     steps = arguments.max_steps if arguments.max_steps > 0 else by_epochs
@@ -91,6 +91,8 @@ def describe_work(arguments: Any, tokenized: Any) -> str:
     if "length" in tokenized.column_names:
         tokens = sum(tokenized["length"]) * steps / per_epoch
         parts.append(f"about {tokens:,.0f} tokens")
+    if arguments.world_size > 1:
+        parts.append(f"on {arguments.world_size} ranks")
     if arguments.eval_strategy == "steps":
         parts.append(f"evaluated every {arguments.eval_steps:,.0f} steps")
     return ", ".join(parts)

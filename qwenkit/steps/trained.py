@@ -14,6 +14,7 @@ from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.bundle import Bundle, TokenizerFlags, save_model, save_tokenizer, write_bundle
 from qwenkit.modeling.own import link_own
 from qwenkit.modeling.quantization import QuantizationRecord, record_quantization
+from qwenkit.ranks import find_ranks
 from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
@@ -99,11 +100,15 @@ def publish_trained(
     )
     metrics = {"validation": flatten_metrics(evaluation.metrics, prefix="")}
     described = bundle.model_copy(update={"metrics": metrics})
-    with plan.publish(replace=True) as staging:
-        save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described)
-        if own_base is not None:
-            link_own(own_base, staging.folder)
-        evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)
-        staging.counts |= {"steps": state.global_step, "best_step": state.best_global_step}
+
+    def write() -> None:
+        with plan.publish(replace=True) as staging:
+            save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described)
+            if own_base is not None:
+                link_own(own_base, staging.folder)
+            evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)
+            staging.counts |= {"steps": state.global_step, "best_step": state.best_global_step}
+
+    find_ranks().lead(write)
     console.success(f"wrote {plan.folder}")
     return described

@@ -11,7 +11,7 @@ from qwenkit.training.schedule import (
     choose_eval_and_save_steps,
     choose_logging_steps,
     count_steps,
-    documents_per_share,
+    documents_per_step,
 )
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def build_training_arguments(
     output_dir: Path,
     train_rows: int,
     has_validation: bool = True,
-    world_size: int = 1,
     has_gpu: bool = False,
     computes_in_bf16: bool = False,
 ) -> TrainingArguments:
     """Translate the config for the Trainer.
 
-    One item of our loader is one rank's share of a whole optimizer step, so the Trainer sees that share as
-    its batch and accumulates nothing; `QwenTrainer.training_step` cuts it into micro-batches.
+    One item of our loader is one rank's share of a whole optimizer step, so the Trainer accumulates nothing;
+    `QwenTrainer.training_step` cuts it into micro-batches. Its batch size is that of the whole step: a step's
+    documents, and with them the run, are the same on any number of ranks.
 
     Args:
         has_validation: Without validation rows nothing is evaluated and the last weights are kept.
@@ -42,14 +42,14 @@ def build_training_arguments(
         ConfigError: eval_steps and save_steps cannot go together.
     """
     training = config.training
-    steps_per_epoch = count_steps(train_rows, documents_per_share(config) * world_size)
+    steps_per_epoch = count_steps(train_rows, documents_per_step(config))
     eval_steps, save_steps = choose_eval_and_save_steps(
         steps_per_epoch, eval_steps=training.eval_steps, save_steps=training.save_steps
     )
     workers = min(training.dataloader_num_workers, max((os.cpu_count() or 1) - 1, 0))
     arguments = TrainingArguments(
         output_dir=str(output_dir),
-        per_device_train_batch_size=documents_per_share(config),
+        per_device_train_batch_size=documents_per_step(config),
         per_device_eval_batch_size=training.per_device_eval_batch_size,
         gradient_accumulation_steps=1,
         num_train_epochs=training.num_train_epochs,

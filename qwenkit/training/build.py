@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from qwenkit.console import Console
+from qwenkit.errors import ConfigError
 from qwenkit.modeling.compiled import compile_layers
 from qwenkit.training.arguments import build_training_arguments
 from qwenkit.training.plan import RunRecord, TrainingPlan
 from qwenkit.training.progress import ProgressReporter, StepLogger, TokenMeter, TrackerLogger
-from qwenkit.training.schedule import documents_per_share
+from qwenkit.training.schedule import documents_per_step
 from qwenkit.training.stopping import EarlyStopping
 from qwenkit.training.trainer import QwenTrainer
 from qwenkit.training.validation import choose_stratified_rows
@@ -50,27 +51,26 @@ def build_trainer(
         class_weights: In id order; None weighs every document the same.
         positive_label: The class that ranking metrics look for; None is the first.
         run_folder: Where checkpoints go.
-        record: What a resume must agree with. Rows, weights and number of ranks are added to its identity.
+        record: What a resume must agree with. Rows, weights and the size of a step are added to its identity.
         write_extra: Adds to each checkpoint what makes it a model folder (tokenizer, qwenkit.json).
         callbacks: The user's own TrainerCallbacks.
         trainer_class: The user's own subclass.
         trainer_options: More for it, such as compute_loss_func, compute_metrics, optimizers.
 
     Raises:
-        ConfigError: eval_steps and save_steps cannot go together.
+        ConfigError: eval_steps and save_steps cannot go together, or the launcher wants a sharded model.
     """
     weights = [1.0] * len(labels) if class_weights is None else [float(weight) for weight in class_weights]
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
     has_gpu = torch.cuda.is_available()
     arguments = build_training_arguments(
         config,
         output_dir=run_folder,
         train_rows=len(train_dataset),
         has_validation=eval_dataset is not None,
-        world_size=world_size,
         has_gpu=has_gpu,
         computes_in_bf16=_computes_in_bf16(model, is_wanted=config.training.bf16, has_gpu=has_gpu),
     )
+    _check_launcher()
     if config.training.compile:
         compile_layers(model)
     meter, budget = TokenMeter(), config.training.micro_batch_tokens
@@ -91,7 +91,7 @@ def build_trainer(
             or config.training.per_device_eval_batch_size * config.tokenization.max_length,
             pad_to_multiple_of=config.tokenization.pad_to_multiple_of or 1,
             save_total_limit=config.training.save_total_limit,
-            record=_complete_record(record or RunRecord(), weights, len(train_dataset), world_size, config),
+            record=_complete_record(record or RunRecord(), weights, len(train_dataset), config),
             write_extra=write_extra,
             rehearsal=config.training.rehearsal,
             console=console,
@@ -109,20 +109,27 @@ def build_trainer(
     )
 
 
+def _check_launcher() -> None:
+    """Refuse engines under which all ranks must run the same number of forward passes; ours go by tokens."""
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise ConfigError(
+                f"the launcher asks for {name}; qwenkit trains one whole model a device (DDP). "
+                "Launch with torchrun, or by distributed_type MULTI_GPU as in configs/launch/accelerate.yaml."
+            )
+
+
 def _computes_in_bf16(model: Any, *, is_wanted: bool, has_gpu: bool) -> bool:
     """Use autocast where the weights are bfloat16 (the head is not), or where it is wanted and pays."""
     has_bf16_weights = any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
     return has_bf16_weights or (is_wanted and has_gpu and torch.cuda.is_bf16_supported())
 
 
-def _complete_record(
-    record: RunRecord, weights: list[float], train_rows: int, world_size: int, config: "Config"
-) -> RunRecord:
+def _complete_record(record: RunRecord, weights: list[float], train_rows: int, config: "Config") -> RunRecord:
     facts = {
         "class_weights": weights,
         "train_rows": train_rows,
-        "world_size": world_size,
-        "documents_per_step": documents_per_share(config) * world_size,
+        "documents_per_step": documents_per_step(config),
     }
     return RunRecord(settings=record.settings, inputs=record.inputs, identity={**record.identity, **facts})
 

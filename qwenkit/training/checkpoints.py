@@ -15,6 +15,7 @@ from qwenkit.artifacts import MANIFEST_NAME, Manifest, explain_changes, publish,
 from qwenkit.errors import ArtifactError
 from qwenkit.modeling.adapters import save_adapter
 from qwenkit.modeling.classifier import quiet_transformers
+from qwenkit.ranks import find_ranks
 from qwenkit.training.plan import CHECKPOINT_STAGE, RunRecord
 
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)")
@@ -108,17 +109,23 @@ def resolve_resume(
     if resume is None:
         return None
     if str(resume) == "auto":
-        return find_resumable_checkpoint(run_folder, warn=warn)
+        return _agree_on_checkpoint(run_folder, warn=warn)
     folder = Path(resume)
     if CHECKPOINT_NAME.fullmatch(folder.resolve().name):
         return folder
-    checkpoint = find_resumable_checkpoint(folder, warn=warn)
+    checkpoint = _agree_on_checkpoint(folder, warn=warn)
     if checkpoint is None:
         raise ArtifactError(
             f"{folder} holds no whole checkpoint to resume from: pass a checkpoint-N folder, or a run that "
             "has one, or start afresh without --resume."
         )
     return checkpoint
+
+
+def _agree_on_checkpoint(run_folder: Path, *, warn: Callable[[str], None] | None) -> Path | None:
+    """Let the main rank look, once, and tell the others what it found."""
+    found = find_ranks().decide(lambda: str(find_resumable_checkpoint(run_folder, warn=warn) or ""))
+    return Path(found) if found else None
 
 
 def check_resume(checkpoint: Path, record: RunRecord) -> Manifest:

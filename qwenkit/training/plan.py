@@ -19,7 +19,7 @@ class RunRecord:
     Attributes:
         settings: Settings that training reads, by dotted name.
         inputs: Fingerprints of the artifacts trained on.
-        identity: What was really used: base model revision, class weights, rows, number of ranks.
+        identity: What was really used: base model revision, class weights, rows; not the number of ranks.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)

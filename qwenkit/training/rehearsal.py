@@ -116,7 +116,8 @@ def check_disk(count: int, *, checkpoint_bytes: int, free_bytes: int, folder: Pa
 def _rehearse_step(trainer: Any, model: Any) -> tuple[int, int]:
     """Run a whole step on the longest documents; returns how many, and the length of the longest."""
     lengths = np.asarray(trainer.train_dataset["length"])
-    rows = np.argsort(-lengths, kind="stable")[: trainer.args.per_device_train_batch_size]
+    size = math.ceil(trainer.args.per_device_train_batch_size / trainer.args.world_size)
+    rows = np.argsort(-lengths, kind="stable")[:size]
     inputs = collate_step(StepDocuments(trainer.train_dataset).__getitems__(rows.tolist()))
     divisor = torch.tensor(float(len(rows) * trainer.args.world_size))
     trainer.training_step(model, inputs, divisor.to(trainer.args.device))

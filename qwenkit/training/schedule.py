@@ -16,8 +16,8 @@ CPU_MICRO_BATCH_TOKENS = 4096
 FREE_MEMORY_SHARE = 0.1
 
 
-def documents_per_share(config: "Config") -> int:
-    """Count the documents that one rank contributes to one optimizer step (32 x 8 = 256 by default)."""
+def documents_per_step(config: "Config") -> int:
+    """Count the documents of one optimizer step (32 x 8 = 256 by default), on however many ranks they are."""
     return config.training.per_device_train_batch_size * config.training.gradient_accumulation_steps
 
 

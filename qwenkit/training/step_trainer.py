@@ -11,6 +11,7 @@ from transformers import PrinterCallback, Trainer
 from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.classifier import no_mask_arguments
+from qwenkit.ranks import Ranks
 from qwenkit.training.loss import WeightedLoss
 from qwenkit.training.micro_batches import (
     RandomState,
@@ -55,11 +56,10 @@ class StepTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """One item is this rank's share of one optimizer step."""
         sampler = StepSampler(
-            len(self.train_dataset),
-            documents_per_step=self.args.per_device_train_batch_size * self.args.world_size,
+            self.train_dataset["length"],
+            documents_per_step=self.args.per_device_train_batch_size,
             seed=self.args.seed,
-            rank=self.args.process_index,
-            world_size=self.args.world_size,
+            ranks=Ranks(self.args.process_index, self.args.world_size),
         )
         return StepLoader(self.train_dataset, sampler=sampler, arguments=self.args)
 

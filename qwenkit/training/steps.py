@@ -12,26 +12,26 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from qwenkit.modeling.predictor import round_up
+from qwenkit.ranks import ALONE, Ranks, deal_evenly
 from qwenkit.training.plan import TrainingPlan
 
 STEP_COLUMNS = ["row_id", "input_ids", "labels"]
 
 
 class StepSampler(Sampler[list[int]]):
-    """Draws each epoch's steps: a seeded permutation, cut into steps, dealt to the ranks like cards.
+    """Draws each epoch's steps: a seeded permutation, cut into steps, dealt to the ranks evenly by tokens.
 
-    Each document comes exactly once an epoch, over all ranks. The last step of an epoch holds what is left;
-    there a rank may get fewer documents than another, or none. Nothing is repeated to fill up.
+    Each document comes exactly once an epoch, over all ranks, and in the same step on any number of them. The
+    last step of an epoch holds what is left; there a rank may get none. Nothing is repeated to fill up.
     """
 
     def __init__(
-        self, rows: int, *, documents_per_step: int, seed: int, rank: int = 0, world_size: int = 1
+        self, lengths: Sequence[int], *, documents_per_step: int, seed: int, ranks: Ranks = ALONE
     ) -> None:
-        self.rows = rows
+        self.lengths = np.asarray(lengths)
         self.documents_per_step = documents_per_step
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
+        self.ranks = ranks
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -39,12 +39,14 @@ class StepSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.rows // self.documents_per_step)
+        return -(-len(self.lengths) // self.documents_per_step)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
-        for start in range(0, self.rows, self.documents_per_step):
-            yield order[start : start + self.documents_per_step][self.rank :: self.world_size].tolist()
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.lengths))
+        for start in range(0, len(order), self.documents_per_step):
+            step = order[start : start + self.documents_per_step]
+            shares = deal_evenly(self.lengths[step].tolist(), self.ranks.world_size)
+            yield step[shares[self.ranks.rank]].tolist()
 
 
 class StepDocuments:

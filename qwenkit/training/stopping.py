@@ -13,9 +13,8 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from qwenkit.errors import DivergedError, Interrupted
+from qwenkit.ranks import find_ranks
 
-# Ranks must stop at the same step. Agreeing costs a wait for the device, so it is not done at each one.
-STEPS_BETWEEN_AGREEMENTS = 10
 MOST_ROWS_NAMED = 20
 
 
@@ -34,7 +33,11 @@ class EvaluationStopped(Exception):
 
 
 class StopRequest:
-    """Remembers Ctrl-C or SIGTERM until the running step is complete; a second signal acts at once."""
+    """Remembers Ctrl-C or SIGTERM until the running step is complete; a second signal acts at once.
+
+    Not so under a launcher: the ranks then hear of one request from it and from the system, and it kills by
+    itself what does not stop in time.
+    """
 
     def __init__(self) -> None:
         self.signal_number = 0
@@ -65,8 +68,18 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
+        if find_ranks().world_size > 1:
+            return
         for each, handler in self._previous.items():
             signal.signal(each, handler)
+
+    def is_heard_by_any(self) -> bool:
+        """Tell whether a signal has reached any rank; all call this at the same step, to stop together.
+
+        The number goes round between the processes alone, so that nobody waits for a GPU.
+        """
+        self.signal_number = find_ranks().find_highest(self.signal_number)
+        return bool(self.signal_number)
 
 
 class StopOnRequest(TrainerCallback):
@@ -81,24 +94,13 @@ class StopOnRequest(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint; logging too, so that the losses since the last log are not lost."""
-        if self._is_requested(args, state, control):
+        if self._request.is_heard_by_any():
             control.should_log = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave, now that the checkpoint is in place."""
-        if self._request.signal_number:
+        if self._request.is_heard_by_any():
             raise_interrupted(self._request, self._run_folder, step=state.global_step)
-
-    def _is_requested(self, args: Any, state: Any, control: Any) -> bool:
-        if args.world_size == 1:
-            return bool(self._request.signal_number)
-        is_due = control.should_log or control.should_save or control.should_evaluate
-        if not is_due and state.global_step % STEPS_BETWEEN_AGREEMENTS:
-            return False
-        shared = torch.tensor(self._request.signal_number, device=args.device)
-        torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MAX)
-        self._request.signal_number = int(shared.item())
-        return bool(self._request.signal_number)
 
 
 def raise_interrupted(request: StopRequest, run_folder: Path, *, step: int) -> None:
@@ -154,12 +156,17 @@ class DivergenceGuard(TrainerCallback):
         for numbers in pending:
             is_finite = torch.isfinite(numbers.losses)
             norm = float(numbers.grad_norm) if numbers.grad_norm is not None else 0.0
-            if bool(is_finite.all()) and norm - norm == 0.0:
+            is_norm_finite = norm - norm == 0.0
+            if bool(is_finite.all()) and is_norm_finite:
                 continue
             broken = [
                 rows for rows, is_fine in zip(numbers.row_ids, is_finite.tolist(), strict=True) if not is_fine
             ]
-            self._raise(numbers.step, "loss" if broken else "gradient norm", broken or numbers.row_ids)
+            # The norm is that of all ranks, so all are here now, and each can name what broke on any of them.
+            parts = [(broken, numbers.row_ids)]
+            parts = parts if is_norm_finite else find_ranks().gather(parts[0])
+            broken, row_ids = ([rows for part in parts for rows in part[place]] for place in (0, 1))
+            self._raise(numbers.step, "loss" if broken else "gradient norm", broken or row_ids)
 
     def _raise(self, step: int, what: str, row_ids: list[torch.Tensor]) -> None:
         from qwenkit.training.checkpoints import find_resumable_checkpoint

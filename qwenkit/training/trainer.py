@@ -141,7 +141,7 @@ class QwenTrainer(StepTrainer):
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, ProgressReporter):
                     callback.close()
-        if self._stop_request.signal_number:
+        if self._stop_request.is_heard_by_any():
             raise_interrupted(self._stop_request, self.run_folder, step=self.state.global_step)
         return output
 

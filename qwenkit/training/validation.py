@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 
 from qwenkit.metrics import compute_metrics
 from qwenkit.modeling.predictor import predict_logits
+from qwenkit.ranks import find_ranks
 from qwenkit.training.plan import TrainingPlan
 
 
@@ -19,35 +20,26 @@ def predict_dataset(
     *,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Compute the logits of a tokenized dataset; each rank takes every world_size-th row.
+    """Compute the logits of a tokenized dataset, the work shared among the ranks.
 
     Args:
-        arguments: Tell the precision and the rank.
+        arguments: Tell the precision.
         on_batch: Called with the rows and tokens of each batch that is done.
 
     Returns:
         float32, shape (rows, classes), in row order and the same on all ranks.
     """
-    rank, world_size = arguments.process_index, arguments.world_size
-    share = dataset if world_size == 1 else dataset.select(range(rank, len(dataset), world_size))
-    logits = predict_logits(
+    return predict_logits(
         model,
-        share["input_ids"],
+        dataset["input_ids"],
         pad_token_id=plan.pad_token_id,
         batch_tokens=plan.eval_batch_tokens,
         pad_to_multiple_of=plan.pad_to_multiple_of,
         # The precision of the steps, also before the first of them.
         dtype="bfloat16" if arguments.bf16 else None,
         on_batch=on_batch,
+        ranks=find_ranks(),
     )
-    if world_size == 1:
-        return logits
-    from accelerate.utils import gather_object
-
-    whole = np.empty((len(dataset), logits.shape[1]), dtype=np.float32)
-    for other, part in enumerate(gather_object([logits])):
-        whole[other::world_size] = part
-    return whole
 
 
 def measure(logits: np.ndarray, label_ids: np.ndarray, plan: TrainingPlan) -> dict[str, Any]:

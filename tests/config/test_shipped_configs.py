@@ -25,7 +25,7 @@ def test_a_shipped_config_loads_without_notes(name: str) -> None:
 
 def test_all_files_of_the_folder_are_found() -> None:
     folder = Path(__file__).parents[2] / "configs"
-    assert set(shipped_configs()) == {path.stem for path in folder.iterdir()}
+    assert set(shipped_configs()) == {path.stem for path in folder.iterdir() if path.is_file()}
     assert {"default", "demo", "fast"} <= set(shipped_configs())
 
 

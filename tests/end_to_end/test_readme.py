@@ -13,11 +13,13 @@ from tests.end_to_end.readme_commands import README, Snippet, find_snippets, rea
 from tests.hub.hub_server import LocalHub
 
 QWENKIT = find_snippets("console", "qwenkit")
+LAUNCHED = find_snippets("console", "torchrun", "accelerate")
 MAKE = find_snippets("console", "make")
 PYTHON = find_snippets("python")
 
 SHORTER = {"max_steps": 2, "dataloader_num_workers": 0}
 """Settings of `training` that change how long a command takes, and nothing about what it does."""
+PROGRAMS = ("qwenkit", "make", "torchrun", "accelerate")
 TRAINING_COMMANDS = ("train", "run", "demo")
 # What the README shows for one run; all other names in its tree are of the same kind.
 ON_DISK = (
@@ -56,6 +58,10 @@ def outcomes(folder: Path, hub: LocalHub) -> Iterator[dict[Snippet, Outcome]]:
     for snippet in dict.fromkeys(read_snippets(README.read_text("utf-8"))):
         if snippet in QWENKIT:
             outcomes[snippet] = process.call(shorten(snippet.words))
+        elif snippet in LAUNCHED:
+            # The launchers are tested in test_ranks.py; here, what they are told to launch.
+            words = snippet.words[snippet.words.index("qwenkit") :]
+            outcomes[snippet] = process.call(shorten(words))
         elif snippet in PYTHON:
             # The class has no other place for settings that are not in the script.
             settings = "".join(f"  {name}: {value}\n" for name, value in SHORTER.items())
@@ -80,11 +86,11 @@ def test_there_is_nothing_to_type_that_these_tests_do_not_run() -> None:
     """Blocks without a language hold trees and diagrams, nothing to type."""
     for snippet in read_snippets(README.read_text("utf-8")):
         assert snippet.language in ("console", "python", "bibtex"), snippet
-        assert snippet.language != "console" or snippet.program in ("qwenkit", "make"), snippet
+        assert snippet.language != "console" or snippet.program in PROGRAMS, snippet
     assert len(QWENKIT) > 10 and MAKE and PYTHON
 
 
-@pytest.mark.parametrize("command", QWENKIT, ids=lambda snippet: snippet.text)
+@pytest.mark.parametrize("command", [*QWENKIT, *LAUNCHED], ids=lambda snippet: snippet.text)
 def test_each_command_of_the_readme_runs(command: Snippet, outcomes: dict[Snippet, Outcome]) -> None:
     outcome = outcomes[command]
     assert outcome.code == 0, outcome.told

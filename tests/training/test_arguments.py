@@ -90,10 +90,6 @@ def test_a_cpu_trains_in_float32_unless_the_weights_are_bfloat16(tmp_path):
     assert build(tmp_path, computes_in_bf16=True).bf16
 
 
-def test_steps_shrink_with_the_number_of_ranks(tmp_path):
-    assert build(tmp_path, world_size=2).eval_steps == 15
-
-
 def test_loader_processes_are_capped_by_the_cores(tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     assert build(tmp_path).dataloader_num_workers == 3

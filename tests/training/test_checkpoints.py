@@ -28,7 +28,7 @@ RECORD = RunRecord(
         "peft.target_modules": ("q", "v"),
     },
     inputs={"tokenize": "sha256:aa"},
-    identity={"world_size": 1},
+    identity={"train_rows": 100},
 )
 
 
@@ -143,14 +143,14 @@ def test_what_differs_is_named(run_folder):
     other = RunRecord(
         settings={**RECORD.settings, "training.num_train_epochs": 5.0},
         inputs={"tokenize": "sha256:bb"},
-        identity={"world_size": 2},
+        identity={"train_rows": 101},
     )
     with pytest.raises(ArtifactError) as caught:
         check_resume(run_folder / "checkpoint-10", other)
     message = str(caught.value)
     assert "num_train_epochs: 3.0 -> 5.0" in message
     assert "tokenize: sha256:aa -> sha256:bb" in message
-    assert "world_size: 1 -> 2" in message
+    assert "train_rows: 100 -> 101" in message
     assert "learning_rate" not in message and "target_modules" not in message
     assert caught.value.exit_code == 3
 
@@ -198,7 +198,6 @@ def test_a_checkpoint_holds_all_that_a_resume_needs_and_no_pickled_arguments(mak
     assert manifest.identity == {
         "class_weights": [0.7, 1.9],
         "train_rows": 80,
-        "world_size": 1,
         "documents_per_step": 32,
     }
     assert manifest.counts == {"step": 3, "epoch": 1.0}

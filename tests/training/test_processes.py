@@ -102,25 +102,25 @@ def test_sigkill_at_any_moment_leaves_nothing_that_looks_whole_and_is_not(tmp_pa
 @pytest.mark.slow
 def test_two_ranks_take_the_same_steps_as_one(tmp_path, base_folder):
     """65 documents in steps of 32: the last step of each epoch leaves one rank without any."""
-    shared = {"eval_steps": 1, "gradient_accumulation_steps": 4}
-    one = make_job(tmp_path, base_folder, "one", training={**shared, "per_device_train_batch_size": 8})
-    halves = {**shared, "per_device_train_batch_size": 4}
-    two = make_job(tmp_path, base_folder, "two", training=halves)
-    cut = make_job(tmp_path, base_folder, "cut", stop_after=2, training=halves)
-    resumed = make_job(tmp_path, base_folder, "resumed", run="cut", resume=True, training=halves)
-    processes = [
-        start(tmp_path, [one]),
-        start(tmp_path, [two, cut, resumed], launcher=tuple(TORCHRUN)),
-    ]
-    for process in processes:
+    shared = {"training": {"eval_steps": 1, "learning_rate": 1e-3}}
+    one = make_job(tmp_path, base_folder, "one", **shared)
+    two = make_job(tmp_path, base_folder, "two", **shared)
+    cut = make_job(tmp_path, base_folder, "cut", stop_after=2, **shared)
+    resumed = make_job(tmp_path, base_folder, "resumed", run="cut", resume=True, **shared)
+    other = make_job(tmp_path, base_folder, "other", stop_after=2, **shared)
+    alone = make_job(tmp_path, base_folder, "alone", run="other", resume=True, **shared)
+    for jobs, launcher in (([two, cut, resumed, other], tuple(TORCHRUN)), ([one, alone], ())):
+        process = start(tmp_path, jobs, launcher=launcher)
         output = finish(process)
-        assert process.returncode == 0, output
-    results = {name: read_result(job) for name, job in {"one": one, "two": two, "resumed": resumed}.items()}
+        assert (process.returncode == 0) == (jobs[-1] is alone), output
+    results = {job["name"]: read_result(job) for job in (one, two, resumed, alone)}
     assert (results["one"]["world_size"], results["two"]["world_size"]) == (1, 2)
     for name in ("loss", "grad_norm", "eval_loss", "eval_balanced_accuracy"):
         expected = column(results["one"], name)
         assert len(expected) == 6
-        # The same sums in float32, in another order, over six steps at a learning rate of 1e-2.
-        np.testing.assert_allclose(column(results["two"], name), expected, rtol=1e-4, err_msg=name)
+        # The same sums in float32, in another order.
+        np.testing.assert_allclose(column(results["two"], name), expected, rtol=1e-5, err_msg=name)
         assert column(results["resumed"], name) == column(results["two"], name)
+        # Begun on two ranks, finished on one: without dropout nothing else depends on their number.
+        np.testing.assert_allclose(column(results["alone"], name), expected, rtol=1e-5, err_msg=name)
     assert read_result(cut)["exit_code"] == 143

@@ -7,6 +7,7 @@ from accelerate import skip_first_batches
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwenkit.ranks import ALONE, Ranks
 from qwenkit.training.plan import TrainingPlan
 from qwenkit.training.steps import (
     StepDocuments,
@@ -34,9 +35,10 @@ def make_plan(*, documents: int = 8, tokens: int | None = None, multiple_of: int
 
 
 def draw_epoch(
-    rows: int, per_step: int, *, epoch: int = 0, rank: int = 0, world_size: int = 1
+    rows: int, per_step: int, *, epoch: int = 0, ranks: Ranks = ALONE, seed: int = 42
 ) -> list[list[int]]:
-    sampler = StepSampler(rows, documents_per_step=per_step, seed=42, rank=rank, world_size=world_size)
+    lengths = np.random.default_rng(1).integers(1, 384, size=rows)
+    sampler = StepSampler(lengths, documents_per_step=per_step, seed=seed, ranks=ranks)
     sampler.set_epoch(epoch)
     steps = list(sampler)
     assert len(steps) == len(sampler)
@@ -51,7 +53,7 @@ def draw_epoch(
 )
 def test_each_document_comes_exactly_once_an_epoch_over_all_ranks(rows, per_step, world_size, epoch):
     shares = [
-        draw_epoch(rows, per_step, epoch=epoch, rank=r, world_size=world_size) for r in range(world_size)
+        draw_epoch(rows, per_step, epoch=epoch, ranks=Ranks(rank, world_size)) for rank in range(world_size)
     ]
     assert len({len(steps) for steps in shares}) == 1
     whole = draw_epoch(rows, per_step, epoch=epoch)
@@ -67,10 +69,21 @@ def test_every_step_but_the_last_is_full():
 def test_order_depends_on_seed_and_epoch_alone():
     assert draw_epoch(50, 8) == draw_epoch(50, 8)
     assert draw_epoch(50, 8) != draw_epoch(50, 8, epoch=1)
-    other_seed = StepSampler(50, documents_per_step=8, seed=43)
-    assert list(other_seed) != draw_epoch(50, 8)
+    other_seed = draw_epoch(50, 8, seed=43)
+    assert other_seed != draw_epoch(50, 8)
     # Seed and epoch must not add up, or run 43 would repeat run 42 one epoch later.
-    assert list(other_seed) != draw_epoch(50, 8, epoch=1)
+    assert other_seed != draw_epoch(50, 8, epoch=1)
+
+
+@pytest.mark.parametrize("world_size", [2, 8])
+def test_a_full_step_is_dealt_evenly_by_tokens(world_size):
+    lengths = np.random.default_rng(1).integers(1, 384, size=300)
+    first = [draw_epoch(300, 256, ranks=Ranks(rank, world_size))[0] for rank in range(world_size)]
+    tokens = [int(lengths[share].sum()) for share in first]
+    assert max(tokens) - min(tokens) <= 0.01 * np.mean(tokens)
+    by_turns = draw_epoch(300, 256)[0]
+    unsorted = [int(lengths[by_turns[rank::world_size]].sum()) for rank in range(world_size)]
+    assert max(unsorted) - min(unsorted) > 0.02 * np.mean(unsorted)
 
 
 def test_collate_sorts_by_length_and_keeps_each_document_together():
@@ -152,8 +165,9 @@ def test_skipping_batches_of_a_later_epoch_gives_the_same_steps(workers):
         dataloader_persistent_workers = False
         seed = 42
 
-    sampler = StepSampler(40, documents_per_step=8, seed=42)
-    loader = StepLoader(make_rows(40), sampler=sampler, arguments=Arguments())
+    rows = make_rows(40)
+    sampler = StepSampler(rows["length"], documents_per_step=8, seed=42)
+    loader = StepLoader(rows, sampler=sampler, arguments=Arguments())
     loader.set_epoch(2)
     whole = [step["row_ids"].tolist() for step in loader]
     sampler.set_epoch(0)

@@ -1,0 +1,273 @@
+"""Commands on two gloo ranks: the numbers of one, one that prints, and an end for all when one fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from qwenkit.artifacts import read_manifest, verify
+from tests.conftest import TINY_SETTINGS, write_toy_csv
+from tests.end_to_end.command_worker import run_command
+from tests.end_to_end.processes import REPOSITORY, TIMEOUT_SECONDS, make_environment, run_alone
+
+LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ACCELERATE = ("-m", "accelerate.commands.accelerate_cli", "launch", "--config_file")
+WORKER = Path(__file__).with_name("rank_worker.py")
+LAUNCHERS = REPOSITORY / "configs" / "launch"
+EVEN_SETTINGS = (
+    *TINY_SETTINGS,
+    # With it, two ranks draw other noise than one.
+    "peft.lora_dropout=0",
+    # 4-bit layers compute in bfloat16, where the order of a sum shows.
+    "quantization.enabled=false",
+    "training.learning_rate=0.001",
+    "training.num_train_epochs=1",
+    "training.eval_samples=21",
+    "evaluation.run_pre_training_eval=false",
+    "evaluation.bootstrap_draws=200",
+)
+SETTINGS = [part for setting in EVEN_SETTINGS for part in ("--set", setting)]
+# 245 rows to train on, in steps of 16: the last step of the epoch has 5.
+ROWS = 306
+TEXTS = ["moreover delve", "mud bus kitchen", "the rain"]
+
+
+def launch(
+    folder: Path, *words: object, launcher: tuple[str, ...] = LAUNCH
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *launcher, *map(str, words)],
+        cwd=folder,
+        env=make_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_toy_csv(folder / "other.csv", rows=75, seed=1)
+    return write_toy_csv(folder / "toy.csv", rows=ROWS)
+
+
+@pytest.fixture(scope="module")
+def on_one(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A run on one rank, evaluated: its root."""
+    root = tmp_path_factory.mktemp("one") / "output"
+    evaluate = ["evaluate", str(root / "tiny-toy"), "--data", str(data.with_name("other.csv"))]
+    for words in (["train", "--dataset", str(data), *SETTINGS], evaluate):
+        outcome = run_command([*words, "--root", str(root)])
+        assert outcome["code"] == 0, outcome
+    return root
+
+
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[list[dict[str, Any]]]]:
+    """The same on two ranks, and a prediction: the root, and for each rank what its commands printed."""
+    folder = tmp_path_factory.mktemp("two")
+    root = ["--root", str(folder / "output")]
+    texts = folder / "texts.txt"
+    texts.write_text("\n".join(TEXTS), encoding="utf-8")
+    commands = [
+        ["train", "--dataset", str(data), *SETTINGS, *root],
+        ["evaluate", str(folder / "output" / "tiny-toy"), "--data", str(data.with_name("other.csv")), *root],
+        ["predict", str(folder / "output" / "tiny-toy"), "--input", str(texts), "--json"],
+        ["train", "--dataset", str(data), *SETTINGS, *root],
+        ["train", "--dataset", str(folder / "nothing.csv"), *root],
+    ]
+    (folder / "commands.json").write_text(json.dumps(commands), encoding="utf-8")
+    done = launch(folder, WORKER, folder / "commands.json", folder / "results.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = [json.loads((folder / f"results-{rank}.json").read_text()) for rank in (0, 1)]
+    return folder / "output", printed
+
+
+def test_two_ranks_log_the_losses_and_metrics_of_one(on_one: Path, on_two: tuple[Path, Any]) -> None:
+    one, two = (read_lines(root / "tiny-toy" / "metrics.jsonl") for root in (on_one, on_two[0]))
+    assert len(one) == len(two) > 16
+    for expected, found in zip(one, two, strict=True):
+        assert expected.keys() == found.keys()
+        for name in expected:
+            if "per_second" not in name and "runtime" not in name:
+                assert found[name] == pytest.approx(expected[name], rel=1e-5), (name, expected)
+
+
+def test_two_ranks_score_and_measure_as_one(on_one: Path, on_two: tuple[Path, Any]) -> None:
+    one, two = (root / "tiny-toy" / "evaluated" / "other" for root in (on_one, on_two[0]))
+    expected, found = (pl.read_parquet(folder / "predictions.parquet") for folder in (one, two))
+    assert expected.columns == found.columns
+    for name, kind in expected.schema.items():
+        if kind.is_float():
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+        else:
+            assert found[name].equals(expected[name]), name
+    points = [
+        json.loads((root / "tiny-toy/trained/qwenkit.json").read_text()) for root in (on_one, on_two[0])
+    ]
+    for name, point in points[0]["operating_points"].items():
+        assert points[1]["operating_points"][name]["threshold"] == pytest.approx(point["threshold"], abs=1e-6)
+
+
+def test_the_number_of_ranks_is_part_of_no_fingerprint(on_one: Path, on_two: tuple[Path, Any]) -> None:
+    for folder in ("trained", "checkpoint-16", "evaluated/other"):
+        manifests = [read_manifest(root / "tiny-toy" / folder) for root in (on_one, on_two[0])]
+        assert manifests[0].fingerprint == manifests[1].fingerprint, folder
+        verify(on_two[0] / "tiny-toy" / folder, deep=True)
+
+
+def test_one_rank_prints_and_all_come_to_the_same_end(on_two: tuple[Path, Any]) -> None:
+    main, other = on_two[1]
+    assert [outcome["code"] for outcome in main] == [0, 0, 0, 0, 2] == [outcome["code"] for outcome in other]
+    assert [outcome["out"] for outcome in other] == [""] * 5
+    assert "16 documents, about" in main[0]["out"] and "on 2 ranks" in main[0]["out"]
+    predictions = [json.loads(line) for line in main[2]["out"].splitlines()]
+    assert [each["text"] for each in predictions] == TEXTS
+    outcome = run_command(["predict", str(on_two[0] / "tiny-toy"), *TEXTS, "--json"])
+    assert outcome["out"] == main[2]["out"]
+    assert main[3]["out"].count("up to date, skipped") >= 3
+    told = [outcome["err"] for outcome in (main[4], other[4]) if "error" in outcome["err"]]
+    assert len(told) == 1 and "nothing.csv does not exist" in told[0]
+
+
+@pytest.mark.slow
+def test_wrong_usage_is_shown_once(tmp_path: Path) -> None:
+    done = launch(tmp_path, "-m", "qwenkit", "train", "--learning-rat", "1")
+    told = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert told.count("No such option") == 1, told
+    assert "exitcode  : 2" in told
+
+
+def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+    """Launch a command on two ranks and leave it running; what it says goes to `told`."""
+    return subprocess.Popen(
+        [sys.executable, *LAUNCH, "-m", "qwenkit", *map(str, words)],
+        cwd=folder,
+        env=make_environment(folder, PYTHONUNBUFFERED="1"),
+        stdout=(folder / "told").open("w"),
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(folder: Path, process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not holds():
+        assert process.poll() is None, (folder / "told").read_text()
+        assert time.monotonic() < deadline, (folder / "told").read_text()
+        time.sleep(0.02)
+
+
+def find_rank(process: subprocess.Popen[str], rank: int) -> int:
+    """Find a rank's process id among the launcher's children."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in map(int, children):
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return child
+    raise AssertionError(f"no rank {rank} among {children}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_launcher_leaves_a_checkpoint_that_one_rank_goes_on_from(
+    tmp_path: Path, data: Path, on_one: Path, number: signal.Signals
+) -> None:
+    log = tmp_path / "output/tiny-toy/metrics.jsonl"
+    command = ("train", "--dataset", data, *SETTINGS)
+    process = start(tmp_path, *command)
+    wait_until(tmp_path, process, lambda: log.is_file() and '"step": 3,' in log.read_text())
+    process.send_signal(number)
+    assert process.wait(timeout=TIMEOUT_SECONDS) != 0
+    told = (tmp_path / "told").read_text()
+    assert told.count(f"stopped by {number.name} after step") == 1, told
+    again = run_alone(tmp_path, *command, environment=make_environment(tmp_path))
+    assert again.code == 0, again.told
+    assert "going on from output/tiny-toy/checkpoint-" in again.out
+    expected, found = (
+        [line["loss"] for line in read_lines(path) if "loss" in line]
+        for path in (on_one / "tiny-toy/metrics.jsonl", log)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_takes_the_others_along(tmp_path: Path, data: Path) -> None:
+    log = tmp_path / "output/tiny-toy/metrics.jsonl"
+    process = start(tmp_path, "train", "--dataset", data, *SETTINGS, "--epochs", 50)
+    wait_until(tmp_path, process, lambda: log.is_file() and '"step": 9,' in log.read_text())
+    os.kill(find_rank(process, 1), signal.SIGKILL)
+    # Well within the half minute after which the launcher kills who does not leave.
+    assert process.wait(timeout=25) == 1
+    told = (tmp_path / "told").read_text()
+    assert "Traceback (most recent call last)" not in told.partition("torch/distributed/run.py")[0][:-200]
+    assert "bug of qwenkit's" not in told
+    verify(tmp_path / "output/tiny-toy/checkpoint-8", deep=True)
+
+
+@pytest.mark.slow
+def test_the_accelerate_example_trains_on_two_processes(tmp_path: Path, data: Path, on_one: Path) -> None:
+    done = launch(
+        tmp_path,
+        *(LAUNCHERS / "accelerate.yaml", "--num_processes", "2", "-m", "qwenkit"),
+        *("train", "--dataset", data, *SETTINGS),
+        launcher=ACCELERATE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "on 2 ranks" in done.stdout
+    folders = [root / "tiny-toy/trained" for root in (on_one, tmp_path / "output")]
+    assert len({read_manifest(folder).fingerprint for folder in folders}) == 1
+
+
+@pytest.mark.slow
+def test_an_engine_that_shards_the_model_is_refused(tmp_path: Path, data: Path) -> None:
+    """On a CPU accelerate itself ignores the request, so only the refusal can be seen here."""
+    environment = make_environment(tmp_path, ACCELERATE_USE_FSDP="true")
+    refused = run_alone(tmp_path, "train", "--dataset", data, *SETTINGS, environment=environment)
+    assert refused.code == 2
+    assert "the launcher asks for FSDP" in refused.err
+
+
+@pytest.mark.slow
+def test_the_slurm_example_is_a_script_whose_launch_works_on_one_node(tmp_path: Path, data: Path) -> None:
+    """Slurm's own commands are replaced: srun by what it runs, scontrol by the name of this machine."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    torchrun = f'exec {sys.executable} -m torch.distributed.run "$@"'
+    for name, body in (("srun", 'exec "$@"'), ("scontrol", "echo localhost"), ("torchrun", torchrun)):
+        (commands / name).write_text(f"#!/bin/bash\n{body}\n")
+        (commands / name).chmod(0o755)
+    environment = make_environment(
+        tmp_path,
+        SLURM_JOB_ID="17",
+        SLURM_NNODES="1",
+        SLURM_JOB_NODELIST="localhost",
+        SLURM_GPUS_ON_NODE="2",
+        QWENKIT_PORT="0",
+    )
+    environment["PATH"] = f"{commands}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", str(LAUNCHERS / "train.sbatch"), "--dataset", str(data), *SETTINGS, "--max-steps", "2"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 steps of 16 documents" in done.stdout and "on 2 ranks" in done.stdout
+    verify(tmp_path / "output/tiny-toy/trained", deep=True)
