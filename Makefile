@@ -9,7 +9,7 @@ QWENKIT := $(BIN)/qwenkit
 STAGE_OPTIONS = $(if $(DATASET),--dataset $(DATASET)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-raid check format docs bench bench-data bench-raid wheel clean prepare tokenize train evaluate export run
+.PHONY: help setup demo test test-all test-raid check format docs bench bench-data bench-gpu bench-raid bench-train wheel clean prepare tokenize train evaluate export run
 
 help: ## List the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-28s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ bench: $(READY) ## Benchmarks, one JSON object a line
 
 bench-raid: $(READY) ## A sample from files like RAID's, of 200,000 and a million rows: speed and memory
 	$(BIN)/python -m tests.benchmarks.raid_source $(ARGS)
+
+bench-train: $(READY) ## Training and evaluation against the stock Trainer, on a CPU
+	$(BIN)/python -m tests.benchmarks.train
+
+bench-gpu: $(READY) ## Training the 0.6B shape against the stock Trainer, on a GPU (ARGS=--tiny: a toy on the CPU)
+	$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
 
 bench-data: $(READY) ## How prepare grows with the set, to 200,000 rows (ARGS="50000 400000" for others)
 	$(BIN)/python -m tests.benchmarks.scale $(ARGS)

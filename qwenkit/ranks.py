@@ -26,6 +26,7 @@ from qwenkit.errors import QwenkitError
 
 Answer = TypeVar("Answer")
 
+LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 POLL_SECONDS = 0.1
 # A rank that dies is noticed at once by its closed connection; this is for one that is only slow.
 GATHER_TIMEOUT = timedelta(days=1)
@@ -152,10 +153,10 @@ ALONE = Ranks()
 
 def find_ranks() -> Ranks:
     """Read from the environment what the launcher started; a lone process without one."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1 or _works_alone.get():
+    if _works_alone.get() or not all(name in os.environ for name in LAUNCHER_NAMES):
         return ALONE
-    return Ranks(int(os.environ["RANK"]), world_size)
+    world_size = int(os.environ["WORLD_SIZE"])
+    return Ranks(int(os.environ["RANK"]), world_size) if world_size > 1 else ALONE
 
 
 def deal_evenly(sizes: Sequence[int], world_size: int) -> list[list[int]]:

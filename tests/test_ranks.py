@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwenkit.console import Console
-from qwenkit.ranks import ALONE, Ranks, alone, deal_evenly, find_ranks
+from qwenkit.ranks import ALONE, LAUNCHER_NAMES, Ranks, alone, deal_evenly, find_ranks
 
 
 @pytest.fixture
 def second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in zip(LAUNCHER_NAMES, ("1", "2", "localhost", "29500"), strict=True):
+        monkeypatch.setenv(name, value)
 
 
 @given(sizes=st.lists(st.integers(0, 400), max_size=60), world_size=st.integers(1, 6))

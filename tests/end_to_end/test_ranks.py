@@ -155,14 +155,15 @@ def test_wrong_usage_is_shown_once(tmp_path: Path) -> None:
 
 def start(folder: Path, *words: object) -> subprocess.Popen[str]:
     """Launch a command on two ranks and leave it running; what it says goes to `told`."""
-    return subprocess.Popen(
-        [sys.executable, *LAUNCH, "-m", "qwenkit", *map(str, words)],
-        cwd=folder,
-        env=make_environment(folder, PYTHONUNBUFFERED="1"),
-        stdout=(folder / "told").open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with (folder / "told").open("w") as told:
+        return subprocess.Popen(
+            [sys.executable, *LAUNCH, "-m", "qwenkit", *map(str, words)],
+            cwd=folder,
+            env=make_environment(folder, PYTHONUNBUFFERED="1"),
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
 
 def wait_until(folder: Path, process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
