@@ -28,6 +28,7 @@ from qwenkit.modeling.adapters import apply_adapter
 from qwenkit.modeling.base import choose_device, load_base_model, resolve_dtype
 from qwenkit.modeling.classifier import quiet_transformers
 from qwenkit.modeling.cost import Training, count_flops, read_shape
+from qwenkit.modeling.device import describe_machine
 from qwenkit.modeling.identity import identify_base
 from tests.benchmarks.workload import (
     LABELS,
@@ -50,10 +51,16 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """How large everything is.
+
+    Attributes:
+        additions: Switches that neither recipe turns on; each is measured beside fast.yaml.
+        overrides: Of every config.
+    """
 
     sizes: dict[str, int]
     longest: int
+    additions: tuple[str, ...]
     overrides: tuple[str, ...] = ()
 
     @property
@@ -74,6 +81,13 @@ REAL = Scale(
         "head_dim": 128,
     },
     LONGEST,
+    (
+        "training.compile=true",
+        "training.liger=true",
+        "training.tf32=true",
+        "training.gradient_checkpointing=true",
+        "training.micro_batch_tokens=auto",
+    ),
 )
 TINY = Scale(
     {
@@ -86,6 +100,7 @@ TINY = Scale(
         "head_dim": 32,
     },
     24,
+    ("training.gradient_checkpointing=true", "training.micro_batch_tokens=auto"),
     (
         "training.per_device_train_batch_size=4",
         "training.gradient_accumulation_steps=2",
@@ -144,7 +159,18 @@ def list_variants(base: Path, scale: Scale) -> list[Variant]:
     for name, value in list_switches().items():
         config = read_config("default", base, scale, f"{name}={json.dumps(value)}")
         variants.append(Variant(f"default.yaml with {name}={value}", config, ours(config)))
+    for addition in scale.additions:
+        if can_run(addition):
+            config = read_config("fast", base, scale, addition)
+            variants.append(Variant(f"fast.yaml with {addition}", config, ours(config)))
     return variants
+
+
+def can_run(addition: str) -> bool:
+    """Tell whether what a switch needs is installed."""
+    machine = describe_machine()
+    needs = {"training.compile=true": machine.has_compiler, "training.liger=true": machine.has_liger}
+    return needs.get(addition, True)
 
 
 def prepare_as_shipped(model: Any) -> Any:
