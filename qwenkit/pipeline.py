@@ -172,6 +172,10 @@ class QwenTrainingPipeline:
     @after("load_config")
     def initialize_wandb(self) -> None:
         """Decide whether and how Weights & Biases follows this run; it opens once the run has a folder."""
+        from qwenkit.steps.tracked_evaluation import choose_wandb_settings
+
+        if self._saved is not None:
+            self.config.wandb = choose_wandb_settings(self._saved.run, self.config.wandb)
         settings = self.config.wandb
         self._wandb_mode = choose_wandb_mode(settings.mode) if settings.enabled else None
         if self._wandb_mode:
@@ -461,7 +465,7 @@ class QwenTrainingPipeline:
             data: A labelled file instead of the test split that the model never saw.
             out: Folder for the results, instead of evaluated/ in the run.
         """
-        from qwenkit.metrics import flatten_metrics
+        from qwenkit.steps.tracked_evaluation import track_evaluation
 
         if self._saved is None and not self.config.evaluation.run_post_training_eval:
             return
@@ -481,10 +485,17 @@ class QwenTrainingPipeline:
                 validation_predictions=saved.validation_predictions,
                 scored_passes=saved.scored_folder(self.workspace),
                 may_reuse=not self._books.is_forced(EVALUATE),
+                track=partial(
+                    track_evaluation,
+                    tracker=self._tracker,
+                    mode=self._wandb_mode,
+                    folder=saved.run or self.workspace.root / "evaluations",
+                    plan=plan,
+                    config=self.config,
+                    console=self.console,
+                ),
             )
         self._books.put("post_metrics", read_json(plan.folder / "metrics.json"))
-        if self._tracker is not None:
-            self._tracker.summarize(flatten_metrics(self.post_metrics or {}, prefix="test_"))
 
     @after("train")
     def write_raid_submission(

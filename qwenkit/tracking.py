@@ -4,6 +4,8 @@ Training must not notice the service: when it cannot be reached the run goes on 
 switches it off with one warning.
 """
 
+import html
+import io
 import json
 import netrc
 import os
@@ -61,6 +63,11 @@ class Tracker:
         self._console = console
         self._wandb_run = wandb_run
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a W&B run takes what is shown."""
+        return self._wandb_run is not None
+
     def log(self, record: Mapping[str, Any], *, step: int) -> None:
         """Record one logged step."""
         self._log.append({"step": step, **record})
@@ -75,6 +82,28 @@ class Tracker:
         """Put final figures on the W&B run's summary."""
         if self._wandb_run is not None:
             self._tell_wandb(self._wandb_run.summary.update, dict(values))
+
+    def show_images(self, images: Mapping[str, tuple[bytes, str]]) -> None:
+        """Put figures on the W&B run, by name: a PNG and its caption."""
+        if not self.is_watched:
+            return
+        import wandb
+        from PIL import Image
+
+        found = {
+            name: wandb.Image(Image.open(io.BytesIO(png)), caption=caption)
+            for name, (png, caption) in images.items()
+        }
+        self._tell_wandb(self._wandb_run.log, found)
+
+    def show_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Put a table on the W&B run, as HTML: for a table of its own W&B first waits for the service."""
+        if not self.is_watched:
+            return
+        import wandb
+
+        lines = [_lay_out_row(columns, "th"), *(_lay_out_row(row, "td") for row in rows)]
+        self._tell_wandb(self._wandb_run.log, {name: wandb.Html(f"<table>{''.join(lines)}</table>")})
 
     def upload_model(self, folder: Path, *, name: str) -> None:
         """Upload a model folder as an artifact of the W&B run."""
@@ -92,6 +121,12 @@ class Tracker:
 
         try:
             call(*args, **kwargs)
+        except TimeoutError:
+            unsent = Path(self._wandb_run.dir).parent
+            self._wandb_run = None
+            self._console.warn(
+                f"Weights & Biases is too slow to wait for: `wandb sync {unsent}` sends the rest."
+            )
         except (wandb.Error, OSError) as error:
             self._wandb_run = None
             self._console.warn(f"Weights & Biases failed and is off for the rest of this run: {error}")
@@ -127,8 +162,19 @@ def start_wandb(
     mode: str,
     config: Mapping[str, Any],
     console: Console,
+    group: str | None = None,
+    job_type: str | None = None,
+    init_timeout_seconds: int | None = None,
+    finish_timeout_seconds: int = 0,
 ) -> Any:
-    """Open a W&B run under `folder`/wandb, falling back to offline when the service does not answer."""
+    """Open a W&B run under `folder`/wandb, falling back to offline when the service does not answer.
+
+    Args:
+        finish_timeout_seconds: Wait no longer for uploads at the end, what is left stays in `folder`/wandb;
+            0 waits until all is there.
+    """
+    # Its reports of errors to a third service wait for that one when the program ends, 10 s and more.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,15 +186,24 @@ def start_wandb(
         "tags": list(tags),
         "notes": notes,
         "config": dict(config),
+        "group": group,
+        "job_type": job_type,
         "reinit": "create_new",
     }
-    settings = {"init_timeout": INIT_TIMEOUT_SECONDS, "silent": True, "console": "off", "disable_git": True}
+    settings: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True}
+    settings["init_timeout"] = init_timeout_seconds or INIT_TIMEOUT_SECONDS
+    if finish_timeout_seconds and "finish_timeout_raises" in wandb.Settings.model_fields:
+        settings |= {"finish_timeout": finish_timeout_seconds, "finish_timeout_raises": True}
     try:
         return wandb.init(mode=mode, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
     except (wandb.Error, OSError) as error:
         reason = str(error).partition("\n")[0]
         console.warn(f"Weights & Biases cannot be reached ({reason}); this run is recorded offline.")
         return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)
+
+
+def _lay_out_row(cells: Sequence[Any], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _plain_number(value: Any) -> Any:

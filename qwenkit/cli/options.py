@@ -246,6 +246,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if os.environ.get("WANDB_MODE") == "offline":
         # At this very word transformers greets it on stdout; "dryrun" is another name for the same.
         os.environ["WANDB_MODE"] = "dryrun"

@@ -71,6 +71,7 @@ def evaluate(
             help="Score a sample again under attacks, cut short, and on held-out splits.",
         ),
     ] = False,
+    no_wandb: opt.NoWandbOption = False,
     config: opt.ConfigOption = None,
     settings: opt.SetOption = None,
     root: opt.RootOption = None,
@@ -85,7 +86,13 @@ def evaluate(
     """
     with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
-            console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
+            console,
+            dataset=dataset,
+            config_path=config,
+            overrides=settings or (),
+            enable_wandb=not no_wandb,
+            root=root,
+            force=force,
         )
         pipeline.load_config()
         if operating_point:
@@ -100,6 +107,7 @@ def evaluate(
             pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
             finish(console, pipeline, "evaluate")
             return
+        pipeline.initialize_wandb()
         pipeline.run_post_evaluation(split=split, data=data, out=out)
         finish(console, pipeline, "evaluate")
 

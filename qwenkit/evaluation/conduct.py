@@ -12,6 +12,7 @@ import polars as pl
 from qwenkit.console import Console
 from qwenkit.evaluation.analysis import Analysis, analyse
 from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, recall_baselines
+from qwenkit.evaluation.challenges import Challenges
 from qwenkit.evaluation.evaluate import (
     LEAK_COLUMN,
     Evaluation,
@@ -24,8 +25,9 @@ from qwenkit.evaluation.evaluate import (
 from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_table
 from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
-from qwenkit.evaluation.report import ReportContext, render_report
-from qwenkit.evaluation.robustness import Challenges, Robustness, measure_robustness
+from qwenkit.evaluation.page import LabelledPicture
+from qwenkit.evaluation.report import ReportContext, list_sections, render_report
+from qwenkit.evaluation.robustness import Robustness, measure_robustness
 from qwenkit.evaluation.robustness_tables import robustness_tables
 from qwenkit.evaluation.slices import SLICE_COLUMNS
 from qwenkit.evaluation.tables import Comparison, baseline_table, comparison_table, format_number
@@ -85,6 +87,8 @@ class Outcome:
     analysis: Analysis
     clean: Evaluation | None
     robustness: Robustness | None
+    pictures: Sequence[LabelledPicture]
+    """The report's figures, in its order."""
 
 
 def conduct_evaluation(
@@ -148,10 +152,11 @@ def conduct_evaluation(
         provenance=task.provenance,
         notes=[*describe_leak(evaluation, clean), *task.notes],
     )
+    sections = list_sections(context)
     write_evaluation(
         folder,
         evaluation,
-        report_html=render_report(context),
+        report_html=render_report(context, sections),
         report_markdown=render_markdown(context),
         comparison=comparison,
         baselines=baselines,
@@ -167,6 +172,7 @@ def conduct_evaluation(
         analysis=analysis,
         clean=clean,
         robustness=robustness,
+        pictures=[picture for section in sections for picture in section.pictures],
     )
 
 

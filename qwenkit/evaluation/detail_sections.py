@@ -129,6 +129,7 @@ def describe_calibration(context: ReportContext) -> Section | None:
     )
     of = show_name(evaluation.positive_label) if len(evaluation.labels) == 2 else "the likeliest class"
     picture = LabelledPicture(
+        name="reliability",
         picture=plot_reliability(
             bins,
             before,
@@ -251,6 +252,7 @@ def _draw_coverage(curve: Sequence[tuple[float, float]]) -> LabelledPicture:
         f"{format_percent(half[0])} only, {format_percent(half[1])}"
     )
     return LabelledPicture(
+        name="coverage",
         picture=plot_coverage(curve, alt=f"Error over the share of rows decided. {summary}."),
         caption=f"What abstaining buys. {summary}.",
     )

@@ -61,6 +61,7 @@ def _draw_losses(log: Sequence[Mapping[str, Any]]) -> LabelledPicture:
         else "not logged"
     )
     return LabelledPicture(
+        name="training_loss",
         picture=plot_training_loss(log, alt=f"Training curve. Training loss {summary}."),
         caption=f"Training loss {summary}.",
         legend=["Training loss", "Validation loss"],
@@ -70,6 +71,7 @@ def _draw_losses(log: Sequence[Mapping[str, Any]]) -> LabelledPicture:
 def _draw_validation_scores(log: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> LabelledPicture:
     best = ", ".join(f"{title} {read_series(log, name)[1].max():.3f}" for name, title in titles.items())
     return LabelledPicture(
+        name="validation_scores",
         picture=plot_validation_scores(
             log, list(titles), alt=f"Validation scores over the steps. Best: {best}."
         ),
@@ -86,6 +88,7 @@ def _draw_roc(evaluation: Evaluation) -> LabelledPicture:
         marks = f" The points: {at_5:.3f} at FPR 5 % and {at_1:.3f} at FPR 1 %."
     area = f"{metrics['auroc']:.3f}"
     return LabelledPicture(
+        name="roc",
         picture=plot_roc(
             _list_curves(evaluation),
             alt=f"ROC curve. The area under it is {area}; guessing gives 0.5.{marks}",
@@ -105,6 +108,7 @@ def _draw_low_fpr(context: ReportContext) -> LabelledPicture:
     marks = " The points are the thresholds fixed on validation." if achieved else ""
     legend = [show_name(evaluation.positive_label), *(["Thresholds fixed on validation"] if achieved else [])]
     return LabelledPicture(
+        name="roc_low_fpr",
         picture=plot_low_fpr(
             *_list_curves(evaluation)[0],
             achieved=achieved,
@@ -119,6 +123,7 @@ def _draw_precision_recall(evaluation: Evaluation) -> LabelledPicture:
     area = f"{evaluation.metrics['average_precision']:.3f}"
     share = float((evaluation.predictions["label"] == evaluation.positive_label).to_numpy().mean())
     return LabelledPicture(
+        name="precision_recall",
         picture=plot_precision_recall(
             _list_curves(evaluation),
             alt=f"Precision over recall. Average precision {area}; guessing gives {share:.3f}.",
@@ -137,6 +142,7 @@ def _draw_histogram(evaluation: Evaluation) -> LabelledPicture:
     medians = [float(np.median(probabilities[chosen])) for chosen in (is_positive, ~is_positive)]
     summary = f"median {medians[0]:.2f} for {positive}, {medians[1]:.2f} for {others}"
     return LabelledPicture(
+        name="scores",
         picture=plot_score_histogram(
             probabilities, is_positive, alt=f"Histogram of the probability of {positive}: {summary}."
         ),

@@ -64,8 +64,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPicture:
-    """A figure, its caption, and the legend that the figure itself leaves to HTML."""
+    """A figure, its caption, and the legend that the figure itself leaves to HTML.
 
+    `name` is the same from report to report, to follow a figure from run to run.
+    """
+
+    name: str
     picture: Picture
     caption: str
     legend: Sequence[str] = ()

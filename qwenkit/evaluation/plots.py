@@ -8,12 +8,13 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
@@ -26,6 +27,7 @@ WIDTH_INCHES, HEIGHT_INCHES = 4.6, 3.3
 INK, MUTED, GRID = "#1f2a37", "#667085", "#d8dde4"
 # In the order of report.css's swatches; told apart by lightness and line style too, not by hue alone.
 SERIES = ("#c2410c", "#1d5fbf", "#0f766e", "#7c3aed", "#a16207", "#be185d")
+SERIES_NAMES = ("orange", "blue", "green", "violet", "ochre", "pink")
 LINE_STYLES = ("-", "--", "-.", ":", "-", "--")
 DARK_COLOURS = {
     INK: "#e6eaf0",
@@ -41,6 +43,7 @@ DARK_COLOURS = {
 # More points than pixels only make the file larger.
 MAX_POINTS = 400
 HISTOGRAM_BINS = 40
+PNG_DPI = 150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,16 @@ class Picture:
     alt: str
     width: int
     height: int
+    figure: Figure = field(repr=False, compare=False)
+
+    def draw_png(self) -> bytes:
+        """Draw it once more as a PNG on white, for where no SVG is taken."""
+        buffer = io.BytesIO()
+        self.figure.patch.set(facecolor="white", alpha=1.0)
+        FigureCanvasAgg(self.figure).print_figure(
+            buffer, format="png", dpi=PNG_DPI, metadata={"Software": None}
+        )
+        return buffer.getvalue()
 
 
 def plot_roc(curves: Sequence[tuple[np.ndarray, np.ndarray]], *, alt: str) -> Picture:
@@ -156,7 +169,14 @@ def render(figure: Figure, alt: str) -> Picture:
     for colour, replacement in DARK_COLOURS.items():
         dark = dark.replace(colour, replacement)
     width, height = (round(inches * 96) for inches in figure.get_size_inches())
-    return Picture(light=_as_data_uri(light), dark=_as_data_uri(dark), alt=alt, width=width, height=height)
+    return Picture(
+        light=_as_data_uri(light),
+        dark=_as_data_uri(dark),
+        alt=alt,
+        width=width,
+        height=height,
+        figure=figure,
+    )
 
 
 def _tidy_svg(svg: str) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from qwenkit.console import safe_text
 from qwenkit.evaluation.analysis import Analysis
 from qwenkit.evaluation.bootstrap import Interval
-from qwenkit.evaluation.page import ReportContext, show_name
+from qwenkit.evaluation.page import ReportContext, Section, show_name
 from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.evaluation.verdict import write_verdict
 
@@ -22,11 +22,19 @@ LINE_LIMIT = 200
 NOTE_LIMIT = 500
 
 
-def render_report(context: ReportContext) -> str:
+def list_sections(context: ReportContext) -> list[Section]:
+    """Put together what the report says, section by section; the figures are drawn here."""
+    return [section for describe in SECTIONS if (section := describe(context)) is not None]
+
+
+def render_report(context: ReportContext, sections: Sequence[Section] | None = None) -> str:
     """Render the report as one HTML page.
 
     Styles are let in by their hash and images as data: URIs; the page's Content-Security-Policy forbids all
     else, so a text of the data set that got past the escaping could still neither run nor load anything.
+
+    Args:
+        sections: What list_sections gave, where it is at hand.
     """
     package = files("qwenkit.evaluation")
     environment = Environment(
@@ -44,7 +52,7 @@ def render_report(context: ReportContext) -> str:
         verdict=write_verdict(context),
         tiles=list_tiles(context.evaluation.metrics, context.analysis),
         notes=[safe_text(note, limit=NOTE_LIMIT) for note in context.notes],
-        sections=[section for describe in SECTIONS if (section := describe(context)) is not None],
+        sections=list_sections(context) if sections is None else sections,
     )
 
 

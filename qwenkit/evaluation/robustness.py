@@ -17,6 +17,7 @@ from qwenkit.evaluation.bootstrap import (
     draw_metrics,
     percentile_interval,
 )
+from qwenkit.evaluation.challenges import ATTACK, CLEAN, HELD_OUT, LENGTH, Challenges, Variant
 from qwenkit.evaluation.evaluate import Evaluation
 from qwenkit.evaluation.operating_points import GROUP_COLUMN
 from qwenkit.evaluation.slices import Rates, Slice, SliceMeasure, SliceResult, bound_slice, describe_interval
@@ -32,46 +33,6 @@ from qwenkit.text.attacks import ATTACKS
 
 UNCHANGED = Interval(value=0.0, low=0.0, high=0.0)
 """Of rows whose tokens are all as they were: the model gives them what it gave them before."""
-ATTACK, LENGTH, HELD_OUT, CLEAN = "attack", "length", "held out", "clean"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """The sampled rows once more, their texts changed in one way.
-
-    Attributes:
-        kind: attack, or length.
-        name: Of the attack, or the number of tokens that were left.
-        logits: Shape (rows, classes), in the order of the sample.
-        is_changed: Whether the model saw other tokens than in the clean text, shape (rows,).
-    """
-
-    kind: str
-    name: str
-    logits: np.ndarray
-    is_changed: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Rows of a split that training never saw anything of, as dataset.holdout makes them."""
-
-    name: str
-    rows: pl.DataFrame
-    logits: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Challenges:
-    """What a model was scored on beside the rows as they are.
-
-    Attributes:
-        row_ids: The sample of the scored rows that was changed, shape (rows,).
-    """
-
-    row_ids: np.ndarray
-    variants: Sequence[Variant]
-    held_out: Sequence[HeldOut] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

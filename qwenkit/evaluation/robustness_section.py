@@ -55,6 +55,7 @@ def _draw_attacks(context: ReportContext, robustness: Robustness) -> LabelledPic
     tprs = [one.measured.rates[robustness.decision].tpr for one in lines]
     fprs = [one.measured.rates[robustness.decision].fpr for one in lines]
     return LabelledPicture(
+        name="attacks",
         picture=plot_attacks(
             titles, [tprs, fprs], alt=f"Rows called {positive} under each attack. {summary}."
         ),
@@ -72,6 +73,7 @@ def _draw_lengths(context: ReportContext, robustness: Robustness) -> LabelledPic
         for one, auroc in zip(lines, aurocs, strict=True)
     )
     return LabelledPicture(
+        name="lengths",
         picture=plot_lengths(
             [int(one.name) for one in lines],
             [aurocs, [one.tpr for one in rates], [one.fpr for one in rates]],

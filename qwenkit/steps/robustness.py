@@ -19,7 +19,7 @@ from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, BusyError
 from qwenkit.evaluation.baselines import hash_texts
-from qwenkit.evaluation.robustness import ATTACK, HELD_OUT, LENGTH, Challenges, HeldOut, Variant
+from qwenkit.evaluation.challenges import ATTACK, HELD_OUT, LENGTH, Challenges, HeldOut, Variant
 from qwenkit.ranks import find_ranks
 from qwenkit.steps.labelled import LabelledSet
 from qwenkit.steps.scoring import GiveModel, score_ids

@@ -16,6 +16,7 @@ from qwenkit.steps.labelled import LabelledSet
 if TYPE_CHECKING:
     import numpy as np
 
+    from qwenkit.evaluation.conduct import Outcome
     from qwenkit.modeling.bundle import Bundle
     from qwenkit.modeling.operating_point import OperatingPoint
 
@@ -93,6 +94,7 @@ def publish_evaluation(
     validation_predictions: Path | None = None,
     scored_passes: Path | None = None,
     may_reuse: bool = True,
+    track: Callable[["Outcome"], None] | None = None,
 ) -> None:
     """Score rows, measure, compare and report, and publish it all as one artifact.
 
@@ -105,6 +107,7 @@ def publish_evaluation(
         validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
         scored_passes: Folder that keeps the passes of evaluation.robustness; None goes without robustness.
         may_reuse: Take the logits of an earlier evaluation of the same model on the same rows.
+        track: Told of the outcome once it is published.
     """
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
 
@@ -163,6 +166,8 @@ def publish_evaluation(
             staging.counts["rows"] = len(logits)
         show_outcome(console, outcome)
         console.success(f"wrote {plan.folder}")
+        if track is not None:
+            track(outcome)
 
     ranks.lead(conduct)
 

@@ -8,11 +8,12 @@ import pytest
 
 from qwenkit.data.audit import audit_leaks
 from qwenkit.evaluation.analysis import analyse
+from qwenkit.evaluation.challenges import ATTACK, LENGTH, Challenges, HeldOut, Variant
 from qwenkit.evaluation.evaluate import compare_before_after, evaluate_split
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.operating_points import calibrate
 from qwenkit.evaluation.report import ReportContext
-from qwenkit.evaluation.robustness import ATTACK, LENGTH, Challenges, HeldOut, Variant, measure_robustness
+from qwenkit.evaluation.robustness import measure_robustness
 from qwenkit.text.attacks import ATTACKS
 from qwenkit.text.probes import PROBES
 from tests.data.test_audit import make_rows as make_audit_rows

@@ -7,17 +7,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from qwenkit.evaluation.challenges import ATTACK, LENGTH, Challenges, HeldOut, Variant
 from qwenkit.evaluation.evaluate import evaluate_split
 from qwenkit.evaluation.operating_points import calibrate
-from qwenkit.evaluation.robustness import (
-    ATTACK,
-    LENGTH,
-    UNCHANGED,
-    Challenges,
-    HeldOut,
-    Variant,
-    measure_robustness,
-)
+from qwenkit.evaluation.robustness import UNCHANGED, measure_robustness
 from qwenkit.evaluation.robustness_tables import format_change, robustness_tables
 from qwenkit.evaluation.uncertainty import bound_paired_share
 from qwenkit.metrics import log_odds
