@@ -9,12 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from qwenkit.data.sources import ALIASES
 from tests.end_to_end.hub_repos import DATASET, MODEL
 from tests.end_to_end.processes import CommandProcess, Outcome, make_environment, run_alone
 from tests.hub.hub_server import Fault, LocalHub, serve_hub
 
 SHORT = "--set training.max_steps=2 --set training.dataloader_num_workers=0 --no-wandb"
 RUN = f"run --dataset 10k {SHORT}"
+STREAMED_DATASET = ALIASES["1M"]
+STREAMED = "prepare --dataset 1M --set dataset.streaming=true --set dataset.max_rows=100"
 STAGES = ("prepare", "tokenize", "evaluate before training", "train", "evaluate", "export")
 
 
@@ -32,6 +35,8 @@ class Story:
         hub.requests.clear()
         self.again = self.online.call(RUN)
         self.requests_of_again = list(hub.requests)
+        self.streamed = self.online.call(f"{STREAMED} --root streamed")
+        self.streamed_tokenized = self.online.call("tokenize --root streamed")
         hub.requests.clear()
         offline = CommandProcess(
             home / "work", make_environment(home, endpoint=hub.endpoint, HF_HUB_OFFLINE="1")
@@ -39,6 +44,7 @@ class Story:
         self.offline = offline.call(RUN)
         self.offline_anew = offline.call(f"{RUN} --root elsewhere")
         self.offline_other = offline.call("prepare --dataset 100k")
+        self.offline_streamed = offline.call(f"{STREAMED} --root streamed-offline")
         offline.close()
         self.offline_requests = list(hub.requests)
         shorten_test_split(hub.folder / "datasets" / DATASET)
@@ -116,6 +122,27 @@ def test_offline_a_data_set_that_was_never_loaded_is_one_line(story: Story) -> N
     assert story.offline_other.code == 3
     assert is_one_error(story.offline_other), story.offline_other.told
     assert "HF_HUB_OFFLINE=1 is set, and dataset codefactory4791/raid_aligned_100k" in story.offline_other.err
+
+
+def test_a_streamed_set_is_prepared_and_is_what_the_next_stage_takes(story: Story) -> None:
+    assert story.streamed.code == 0, story.streamed.told
+    manifest = read_json(story.output.parent / "streamed/datasets/1M/prepared/manifest.json")
+    assert manifest["identity"]["revision"] == story.hub.find_commit(f"datasets/{STREAMED_DATASET}")
+    counts = manifest["counts"]["splits"]
+    assert {
+        split: account["in"] - account["dropped"]["not_sampled"] for split, account in counts.items()
+    } == {
+        "train": 80,
+        "validation": 10,
+        "test": 10,
+    }
+    assert "streamed, not downloaded" in story.streamed.out
+    assert story.streamed_tokenized.code == 0, story.streamed_tokenized.told
+    assert "the one prepared last, max_rows 100" in story.streamed_tokenized.out
+    assert "up to date, skipped" in story.streamed_tokenized.out
+    # Nothing of it came into the cache, so offline there is nothing to read.
+    assert story.offline_streamed.code == 3
+    assert is_one_error(story.offline_streamed), story.offline_streamed.told
 
 
 def test_a_data_set_that_moved_on_is_prepared_anew_and_the_reason_is_said(story: Story) -> None:
