@@ -91,6 +91,15 @@ def test_more_rows_than_there_are_is_all_of_them(raid_csv: Path) -> None:
     assert (raw.splits["all"].height, raw.left_out, raw.notes) == (ROWS, {"all": 0}, ())
 
 
+def test_sample_does_not_hold_the_blocks_that_it_was_picked_from(raid_csv: Path) -> None:
+    texts = read_sample(raid_csv, 20)["text"]
+    arrow = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+    held = sum(buffer.size for buffer in arrow.buffers() if buffer is not None)
+    # The texts, 16 bytes for a view of each, and what buffers are rounded up to.
+    assert held < texts.str.len_bytes().sum() + 16 * len(texts) + 4096
+    assert held < raid_csv.stat().st_size / 50
+
+
 def test_gzip_gives_the_same_sample(raid_csv: Path, tmp_path: Path) -> None:
     packed = tmp_path / "train.csv.gz"
     packed.write_bytes(gzip.compress(raid_csv.read_bytes()))
