@@ -11,6 +11,7 @@ from qwenkit.data.dealing import allocate, hash_texts
 from qwenkit.data.holdout import PREFIX as HELD_OUT_PREFIX
 from qwenkit.data.labels import as_text
 from qwenkit.data.quotas import share_out
+from qwenkit.errors import DataError
 
 
 def choose_lowest(strata: np.ndarray, digests: np.ndarray, quotas: np.ndarray) -> np.ndarray:
@@ -85,12 +86,21 @@ def sample_sources(
 
     Returns:
         The rows by split, in their order, and how many of each split were left out.
+
+    Raises:
+        DataError: Nothing would be left of a split.
     """
     sizes = [frame.height for frame in sources.values()]
     has_texts = all(text_column in frame.columns for frame in sources.values())
     if max_rows is None or sum(sizes) <= max_rows or not has_texts:
         return dict(sources), {}
     quotas = share_out(max_rows, sizes, [ratios.get(split, 1.0) for split in sources])
+    without = [split for split, quota in zip(sources, quotas, strict=True) if not quota]
+    if without:
+        raise DataError(
+            f"dataset.max_rows {max_rows:,} leaves no row for {' and '.join(without)}: raise it, or their "
+            "shares in dataset.split_ratios."
+        )
     sampled = {}
     for (split, frame), quota in zip(sources.items(), quotas, strict=True):
         columns = [name for name in strata_columns if name in frame.columns]

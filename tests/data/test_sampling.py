@@ -53,6 +53,14 @@ def test_given_splits_share_max_rows_by_their_ratios(prepare, rows: pl.DataFrame
     assert half.written["test"] == 10
 
 
+def test_max_rows_that_would_empty_a_given_split_is_refused(prepare, rows: pl.DataFrame) -> None:
+    splits = {"train": rows[:100], "validation": rows[100:150], "test": rows[150:]}
+    with pytest.raises(DataError, match="max_rows 5 leaves no row for validation and test: raise it"):
+        prepare(splits, max_rows=5)
+    with pytest.raises(DataError, match="would be empty"):
+        prepare(rows, max_rows=2)
+
+
 def test_final_splits_are_cut_to_the_rows_wanted_of_each(prepare, rows: pl.DataFrame) -> None:
     limits = {"max_train_samples": 100, "max_validation_samples": 15, "max_test_samples": 10}
     prepared = prepare(rows, **limits)
