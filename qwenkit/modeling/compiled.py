@@ -1,5 +1,6 @@
 """torch.compile for what repeats: one decoder layer, compiled once and used by all of them."""
 
+import warnings
 from typing import Any
 
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -14,6 +15,8 @@ def compile_layers(model: Any, *, backend: str = "inductor") -> int:
     Returns:
         How many layers there are.
     """
+    # The compiler looks at the gradients of all that goes into a layer, and torch warns of its own look.
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
         layer.compile(dynamic=True, backend=backend)

@@ -40,7 +40,8 @@ def test_fast_differs_in_what_it_claims_and_nothing_else() -> None:
     assert changed_settings(Config(), load_config("fast").config) == [
         "quantization.enabled: true -> false",
         "lora_dropout: 0.05 -> 0.0",
-        "micro_batch_tokens: null -> 8192",
+        "micro_batch_tokens: null -> auto",
+        "compile: false -> true",
         "eval_samples: null -> 5000",
     ]
     assert load_config("fast").config.training.gradient_checkpointing is False
