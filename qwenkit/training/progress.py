@@ -1,10 +1,13 @@
 """What a person and the logs see of a run while it goes on: speed, loss, time left, results."""
 
+import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
+import torch
 from transformers import TrainerCallback
 
 from qwenkit.console import Console, ProgressBar
@@ -53,6 +56,15 @@ class TokenMeter:
         rate = self._tokens / max(seconds, 1e-9)
         self.restart()
         return rate
+
+
+def read_peak_memory_gib(device: torch.device) -> float:
+    """Tell the most memory that tensors took on a GPU, or this process on a CPU, since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 class ProgressReporter(TrainerCallback):

@@ -20,7 +20,7 @@ from qwenkit.training.micro_batches import (
     halve_micro_batches,
 )
 from qwenkit.training.plan import TrainingPlan
-from qwenkit.training.progress import TokenMeter
+from qwenkit.training.progress import TokenMeter, read_peak_memory_gib
 from qwenkit.training.steps import StepLoader, StepSampler, build_micro_batch, cut_step
 from qwenkit.training.stopping import DivergenceGuard
 
@@ -193,7 +193,8 @@ class StepTrainer(Trainer):
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the speed to each log of a loss."""
+        """Add the speed, and the most memory taken so far, to each log of a loss."""
         if "loss" in logs:
             logs["tokens_per_second"] = round(self.meter.read(), 1)
+            logs["peak_memory_gib"] = round(read_peak_memory_gib(self.args.device), 3)
         super().log(logs, start_time)

@@ -38,7 +38,7 @@ def test_metrics_file_has_the_trainers_own_names(make_trainer):
     training = [record for record in records if "loss" in record]
     evaluations = [record for record in records if "eval_loss" in record]
     assert [record["step"] for record in training] == [record["step"] for record in evaluations] == [1, 2, 3]
-    names = {"step", "loss", "grad_norm", "learning_rate", "epoch", "tokens_per_second"}
+    names = {"step", "loss", "grad_norm", "learning_rate", "epoch", "tokens_per_second", "peak_memory_gib"}
     assert all(set(record) == names for record in training)
     assert all({"eval_balanced_accuracy", "eval_f1", "epoch"} <= set(record) for record in evaluations)
     assert "train_runtime" in records[-1]
