@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from qwenkit.artifacts import replace_file
 from qwenkit.console import Console
 
-INIT_TIMEOUT_SECONDS = 20
+INIT_TIMEOUT_SECONDS = 10
 WANDB_URL = "https://api.wandb.ai"
 # The service's older names, which it still takes.
 _PLAIN_MODES = {"dryrun": "offline", "run": "online"}
