@@ -124,3 +124,21 @@ def test_two_ranks_take_the_same_steps_as_one(tmp_path, base_folder):
         # Begun on two ranks, finished on one: without dropout nothing else depends on their number.
         np.testing.assert_allclose(column(results["alone"], name), expected, rtol=1e-5, err_msg=name)
     assert read_result(cut)["exit_code"] == 143
+
+
+@pytest.mark.slow
+def test_a_rehearsal_of_two_ranks_leaves_no_trace(tmp_path, base_folder):
+    """Dropout on, so that a generator that was not set back would show."""
+    jobs = [
+        make_job(tmp_path, base_folder, name, dropout=0.2, training={"rehearsal": name == "rehearsed"})
+        for name in ("plain", "rehearsed")
+    ]
+    process = start(tmp_path, jobs, launcher=tuple(TORCHRUN))
+    output = finish(process)
+    assert process.returncode == 0, output
+    plain, rehearsed = (read_result(job) for job in jobs)
+    assert plain["world_size"] == 2
+    for name in ("loss", "grad_norm", "eval_loss"):
+        assert column(plain, name)
+        assert column(rehearsed, name) == column(plain, name)
+    assert not (tmp_path / "rehearsed" / "rehearsal").exists()
