@@ -793,16 +793,24 @@ class QwenTrainingPipeline:
 
     def _find_rows(self, saved: SavedModel, data: str | Path | None, split: str) -> "LabelledSet":
         """Choose what a saved model is scored on: a file, the set of --dataset, or a split of its own."""
-        from qwenkit.steps.labelled import find_own_split, read_file, read_test_split, warn_of_training_rows
+        from qwenkit.steps.labelled import (
+            find_own_split,
+            name_classes,
+            read_file,
+            read_test_split,
+            warn_of_training_rows,
+        )
 
         if data is not None:
-            model = self.config.model.model_copy(update={"labels": list(self.labels)})
-            rules = self._make_bundle().normalisation
-            rows = read_file(data, model_settings=model, normalisation=rules, console=self.console)
+            bundle = self._make_bundle()
+            model = name_classes(self.config.model, bundle)
+            rows = read_file(
+                data, model_settings=model, normalisation=bundle.normalisation, console=self.console
+            )
             warn_of_training_rows(rows, saved, self.workspace, console=self.console)
             return rows
         if self._saved is not None and not self._names_own_data(saved):
-            self.config.model.labels = list(self.labels)
+            self.config.model = name_classes(self.config.model, self._make_bundle())
             self.load_datasets()
             self.create_label_mappings()
             return read_test_split(self._books.plans[PREPARE.name].folder, saved, split)

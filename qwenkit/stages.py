@@ -50,6 +50,7 @@ PREPARE = Stage(
         "model.labels",
         "model.text_column",
         "model.label_column",
+        "model.label_mapping",
         "dataset.train_split",
         "dataset.validation_split",
         "dataset.test_split",

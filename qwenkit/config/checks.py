@@ -75,6 +75,18 @@ def _check_labels(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("model.label_column", message, ("model.text_column",))
 
 
+def _check_label_mapping(config: Config) -> Iterator[ConfigProblem]:
+    labels, mapping = config.model.labels, config.model.label_mapping
+    unknown = sorted({name for name in mapping.values() if name is not None and name not in labels})
+    if unknown:
+        message = f"{list_names(unknown)} is not one of model.labels: {list_names(labels)}"
+        yield ConfigProblem("model.label_mapping", message, ("model.labels",))
+    lacking = [name for name in labels if name not in mapping.values()]
+    if mapping and lacking:
+        message = f"no value stands for {list_names(lacking)}, so no row could have that class"
+        yield ConfigProblem("model.label_mapping", message, ("model.labels",))
+
+
 def _check_splits(config: Config) -> Iterator[ConfigProblem]:
     dataset = config.dataset
     ratios = dataset.split_ratios
@@ -241,6 +253,7 @@ def _check_token_budgets(config: Config) -> Iterator[ConfigProblem]:
 
 _CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
     _check_labels,
+    _check_label_mapping,
     _check_splits,
     _check_source,
     _check_augment,

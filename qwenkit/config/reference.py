@@ -195,7 +195,8 @@ def _name_type(annotation: Any) -> str:
     if origin is list:
         return f"list of {_name_type(arguments[0])}"
     if origin is dict:
-        return f"lists by name, each a {_name_type(arguments[1])}"
+        plural = "lists by name, each a " if get_origin(arguments[1]) is list else "by name, each "
+        return plural + _name_type(arguments[1])
     if hasattr(annotation, "__metadata__"):
         return _name_type(arguments[0])
     return _TYPE_NAMES[annotation]

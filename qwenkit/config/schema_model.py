@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from qwenkit.config.section import RUNTIME_ONLY, Flag, Name, Names, Section, Seed
+from qwenkit.config.section import RUNTIME_ONLY, Flag, Name, Names, NamesByValue, Section, Seed
 
 
 class TinyModel(Section):
@@ -47,6 +47,9 @@ class Model(Section):
     """Column that holds the text."""
     label_column: Name = "label"
     """Column that holds the class name."""
+    label_mapping: NamesByValue = Field({})
+    """Class name for each value of that column, where they differ: {0: Human_Written, 1: AI_Generated}. It
+    names all values that occur; null drops a value's rows. {} takes names, or ids in the order of labels."""
     tiny: TinyModel = Field(default_factory=TinyModel)
 
 

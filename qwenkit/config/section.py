@@ -89,9 +89,18 @@ def _refuse_broken_text(value: str) -> str:
     return value
 
 
+def _spell_keys(value: Any) -> Any:
+    """Write the keys of a mapping as a file has them; in Python one types {0: ...} and {True: ...}."""
+    if not isinstance(value, dict):
+        return value
+    return {str(key).lower() if isinstance(key, bool) else str(key): name for key, name in value.items()}
+
+
 Flag = Annotated[bool, BeforeValidator(read_bool_word)]
 Text = Annotated[str, AfterValidator(_refuse_broken_text)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(_refuse_broken_text)]
 # An empty list is often written as null.
 Names = Annotated[list[Name], BeforeValidator(lambda value: [] if value is None else value)]
+# None drops the rows of a value.
+NamesByValue = Annotated[dict[Name, Name | None], BeforeValidator(_spell_keys)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -1,79 +1,92 @@
-"""What is wrong with a file that cannot be read, and where: looked up only after a reader refused it."""
+"""What is wrong with a file that a reader refused, and where: looked up only then."""
 
-import codecs
-import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from qwenkit.console import safe_text
+from qwenkit.data.file_bytes import refuse_bad_utf8
+from qwenkit.data.file_kinds import kind_of
+from qwenkit.data.json_damage import explain_json
 from qwenkit.errors import DataError
 
-_CHUNK_BYTES = 1 << 20
+_PARQUET_MARKS = (b"PAR1", b"PARE")
 
 
 def explain_damage(path: Path, error: Exception) -> str:
-    """Say what is wrong with a file that a reader refused, and where, by looking at it again."""
+    """Say what is wrong with a file that a reader refused, by looking at it again.
+
+    Returns:
+        The reader's own reason, where nothing better is found.
+
+    Raises:
+        DataError: Something better is found.
+    """
+    kind = kind_of(path)
+    if kind == ".parquet":
+        explain_parquet(path)
+    else:
+        refuse_bad_utf8(path)
+    if kind in (".jsonl", ".ndjson", ".json"):
+        explain_json(path)
     reason = str(error).strip().split("\n")[0]
-    if path.suffix.lower() == ".parquet":
-        return f"it is no whole Parquet file ({reason})."
-    refuse_bad_utf8(path)
-    if path.suffix.lower() in (".jsonl", ".ndjson", ".json") and first_character(path) != "[":
-        line_number, problem = _find_bad_line(path)
-        if line_number:
-            return f"line {line_number} is not a JSON object ({problem})."
-    return f"{reason}."
+    return f"{reason}. It seems damaged: fetch it again" if kind == ".parquet" else reason
 
 
-def _find_bad_line(path: Path) -> tuple[int, str]:
-    """Find the first line that is not one JSON object; (0, "") where all are."""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line, parse_constant=_refuse_constant)
-            except ValueError as error:
-                return number, str(error)
-            if not isinstance(value, dict):
-                return number, f"found {type(value).__name__}"
-    return 0, ""
+def explain_parquet(path: Path) -> None:
+    """Look for what a Parquet reader refused: ends cut off, names given twice, bytes that are no UTF-8."""
+    refuse_cut_parquet(path)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        refuse_repeated_columns(path, file.schema_arrow.names)
+        for name in file.schema_arrow.names:
+            refuse_bad_utf8_column(path, file.read([name]).column(0), name)
+    except (OSError, pa.ArrowException):
+        return
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def refuse_utf16(path: Path) -> None:
+def refuse_cut_parquet(path: Path) -> None:
+    """Refuse a file without the marks that Parquet begins and ends with."""
+    shown = safe_text(str(path))
     with path.open("rb") as file:
-        start = file.read(2)
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DataError(f"{safe_text(str(path))} is UTF-16, not UTF-8. Save it as UTF-8.")
+        start = file.read(4)
+        file.seek(max(path.stat().st_size - 4, 0))
+        end = file.read(4)
+    if start not in _PARQUET_MARKS:
+        raise DataError(f"{shown} is no Parquet file: it does not begin with PAR1. Is its suffix right?")
+    if end not in _PARQUET_MARKS:
+        raise DataError(
+            f"{shown} is no whole Parquet file: it does not end with PAR1. Was it cut off? Fetch it again."
+        )
 
 
-def refuse_bad_utf8(path: Path) -> None:
-    offset = find_bad_utf8(path)
-    if offset is not None:
-        raise DataError(f"{safe_text(str(path))} is not UTF-8: byte {offset:,} cannot be decoded.")
+def refuse_repeated_columns(path: Path, names: list[str]) -> None:
+    """Refuse two columns of one name."""
+    shown = safe_text(str(path))
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f'{shown} has {Counter(names)[twice[0]]} columns named "{safe_text(twice[0])}". '
+            "Which one counts? Rename the others."
+        )
 
 
-def find_bad_utf8(path: Path) -> int | None:
-    """Return the offset of the first byte that is not UTF-8, or None."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0
-    with path.open("rb") as file:
-        while True:
-            chunk = file.read(_CHUNK_BYTES)
-            # The decoder keeps up to three bytes of a character that the last chunk cut in two.
-            kept = len(decoder.getstate()[0])
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                return offset - kept + error.start
-            if not chunk:
-                return None
-            offset += len(chunk)
+def refuse_bad_utf8_column(path: Path, column: Any, name: str) -> None:
+    """Refuse a text column that holds bytes that are no UTF-8; the first such row is named."""
+    shown = safe_text(str(path))
+    import pyarrow as pa
 
-
-def first_character(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(4096)
-    return start.removeprefix(codecs.BOM_UTF8).lstrip()[:1].decode("ascii", "replace")
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return
+    for row, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError as error:
+            place = f'"{safe_text(name)}" of row {row:,} (from 0 on)'
+            raise DataError(
+                f"{shown}: {place} is not UTF-8: byte {error.start:,} of "
+                f"it (0x{value[error.start]:02X}) cannot be decoded. Write the file again from text."
+            ) from error

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from polars.exceptions import PolarsError
 from qwenkit.config.schema_model import Dataset
 from qwenkit.console import Console, safe_text
 from qwenkit.data.readers import list_data_files, read_file
+from qwenkit.data.shards import Drift, join_shards
 from qwenkit.data.sources import Source
 from qwenkit.errors import ConfigError, DataError
 
@@ -43,11 +45,13 @@ class RawData:
         splits: By the source's own split names; {"all": frame} for data that came in one piece.
         notes: What a person should know about how it was read.
         left_out: Rows that were read and not taken, by split, where there are any.
+        drift: How the files of a folder differ; nothing where there is one.
     """
 
     splits: Mapping[str, pl.DataFrame]
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
 
 
 def load_source(
@@ -140,27 +144,41 @@ def read_folder(folder: Path) -> RawData:
         role = _role_of(path.relative_to(folder))
         (by_role[role] if role else unnamed).append(path)
     if len(unnamed) == len(files):
-        raw = split_by_column(_read_shards(files))
-        return raw if len(files) == 1 else replace(raw, notes=(*raw.notes, _ONE_SET.format(len(files))))
+        frame, drift = _read_shards(files)
+        raw = split_by_column(frame)
+        notes = [] if len(files) == 1 else [_ONE_SET.format(len(files)), *drift.describe()]
+        return replace(raw, notes=(*raw.notes, *notes), drift=drift)
     notes = []
     if unnamed:
         names = ", ".join(safe_text(path.relative_to(folder).as_posix()) for path in unnamed)
         notes.append(f"not read, since no split is in the name while other files have one: {names}")
-    splits = {role: _read_shards(paths) for role, paths in by_role.items() if paths}
-    return RawData(splits, tuple(notes))
+    read = {role: _read_shards(paths) for role, paths in by_role.items() if paths}
+    drift = reduce(Drift.join, (found for _, found in read.values()))
+    splits = {role: frame for role, (frame, _) in read.items()}
+    return RawData(splits, (*notes, *drift.describe()), drift)
 
 
 def split_by_column(frame: pl.DataFrame) -> RawData:
     """Take a set apart by its column `split` if every value there names a split; else it is in one piece."""
     if "split" not in frame.columns or frame.schema["split"] != pl.String:
         return RawData({UNSPLIT: frame})
-    values = frame["split"].unique().to_list()
+    values = frame["split"].unique(maintain_order=True).to_list()
     roles = {value: role for role, names in SPLIT_NAMES.items() for value in values if value in names}
     if len(roles) < len(values) or "train" not in roles.values():
-        return RawData({UNSPLIT: frame})
+        return RawData({UNSPLIT: frame}, tuple(_explain_unused(frame["split"], roles)))
     role = pl.col("split").replace_strict(roles)
     splits = {name: frame.filter(role == name) for name in SPLIT_NAMES if name in roles.values()}
     return RawData(splits, ('split as the column "split" says',))
+
+
+def _explain_unused(values: pl.Series, roles: Mapping[str, str]) -> Iterator[str]:
+    """Say why a column that does name splits is not followed."""
+    if not roles:
+        return
+    other = next((value for value in values.unique(maintain_order=True) if value not in roles), None)
+    missing = f'rows with "{safe_text(other, limit=40)}"' if other else "rows without a value"
+    why = "no row of train" if len(roles) == values.n_unique() else missing
+    yield f'the column "split" is not followed, for it has {why}: all rows are taken as one set'
 
 
 def to_raw(data: Any) -> RawData:
@@ -235,13 +253,8 @@ def _role_of(relative: Path) -> str | None:
     return None
 
 
-def _read_shards(paths: Sequence[Path]) -> pl.DataFrame:
-    frames = [read_file(path) for path in paths]
-    try:
-        return pl.concat(frames, how="diagonal_relaxed")
-    except PolarsError as error:
-        shown = safe_text(paths[0].parent.as_posix())
-        raise DataError(f"the files of {shown} have columns that do not fit together: {error}") from error
+def _read_shards(paths: Sequence[Path]) -> tuple[pl.DataFrame, Drift]:
+    return join_shards({path: read_file(path) for path in paths})
 
 
 def _is_rows(data: Any) -> bool:

@@ -1,6 +1,6 @@
 """Label names and their ids, how often each occurs, and how much each weighs in the loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from qwenkit.console import safe_text
 from qwenkit.errors import ConfigError, DataError
 
 _SHOWN_VALUES = 10
+_SHOWN_COLUMNS = 30
 
 
 @dataclass(frozen=True)
@@ -121,31 +122,39 @@ def choose_class_weights(
 
 
 def match_labels(
-    values: pl.Series, names: Sequence[str], *, column: str
+    values: pl.Series, names: Sequence[str], *, column: str, mapping: Mapping[str, str | None] | None = None
 ) -> tuple[pl.Series, dict[str, int], list[str]]:
-    """Find the class of every label: by exact name, or by id where the whole column holds ids.
+    """Find the class of every label: by exact name, by the mapping, or by id where the column holds ids.
 
-    A column counts as ids only if no value is a name and every value is an integer from 0 to n - 1 (1, "1"
-    and 1.0 alike) or, for two classes, a boolean. The note says so, as the data may mean it the other way.
+    Without a mapping a column counts as ids only if no value is a name and every value is an integer from 0
+    to n - 1 (1, "1" and 1.0 alike) or, for two classes, a boolean. The note says so, as the data may mean it
+    the other way.
 
     Args:
         values: Labels as they came, any type that has a text form; shape (rows,).
         names: Label names in id order.
         column: Name of the label column, for messages.
+        mapping: Class name by value, as model.label_mapping has it; null drops the rows of that value.
 
     Returns:
         Ids (Int64, null where the label is null or unknown), unknown values with their counts, and notes.
 
     Raises:
-        DataError: No label is known, or labels are lists or structs.
+        DataError: No label is known, the mapping lacks a value, or labels are lists or structs.
     """
     text = as_text(values, column=column, setting="model.label_column")
     counts = dict(
         text.drop_nulls().value_counts(sort=True).sort("count", text.name, descending=[True, False]).rows()
     )
     ids = {name: label_id for label_id, name in enumerate(names)}
-    notes = []
+    notes: list[str] = []
     shown = f'label column "{safe_text(column)}"'
+    if mapping:
+        classes = map_values(counts, names, mapping)
+        refuse_unmapped(counts, classes, shown=shown)
+        dropped = {value: counts[value] for value, name in classes.items() if name is None}
+        ids = {value: ids[name] for value, name in classes.items() if name is not None}
+        return text.replace_strict(ids, default=None, return_dtype=pl.Int64), dropped, notes
     by_id = _forms_of_ids(len(names))
     if counts and counts.keys() <= by_id.keys() and not counts.keys() & ids.keys():
         ids = by_id
@@ -154,11 +163,8 @@ def match_labels(
             f"the {shown} holds ids, read in the order of model.labels: {pairs}. Check that it is so"
         )
     unknown = {value: count for value, count in counts.items() if value not in ids}
-    if counts and len(unknown) == len(counts):
-        raise DataError(
-            f"no label is one of model.labels ({', '.join(map(safe_text, names))}). The {shown} holds: "
-            f"{list_values(unknown)}. Set model.labels to these, in id order, or model.label_column."
-        )
+    if len(unknown) == len(counts):
+        refuse_unknown_labels(unknown, names, shown=shown)
     return text.replace_strict(ids, default=None, return_dtype=pl.Int64), unknown, notes
 
 
@@ -168,12 +174,76 @@ def as_text(values: pl.Series, *, column: str, setting: str) -> pl.Series:
     Raises:
         DataError: It holds lists or structs, or bytes that are not UTF-8.
     """
-    if values.dtype.is_nested() or values.dtype == pl.Object:
-        raise DataError(f'the column "{safe_text(column)}" holds {values.dtype}, not text. Set {setting}.')
+    refuse_nested(values, column=column, setting=setting)
     try:
         return values.cast(pl.String)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f'the column "{safe_text(column)}" cannot be read as text: {error}') from error
+    except pl.exceptions.PolarsError:
+        refuse_bad_bytes(values, column=column, setting=setting)
+        raise
+
+
+def refuse_nested(values: pl.Series, *, column: str, setting: str) -> None:
+    """Refuse a column of lists or objects, which have no one text form."""
+    if values.dtype.is_nested() or values.dtype == pl.Object:
+        raise DataError(f'the column "{safe_text(column)}" holds {values.dtype}, not text. Set {setting}.')
+
+
+def refuse_bad_bytes(values: pl.Series, *, column: str, setting: str) -> None:
+    """Refuse a column of bytes that are not UTF-8, and name the first row of them."""
+    for row, value in enumerate(values):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f'the column "{safe_text(column)}" holds bytes, and those of row {row:,} (from 0 on) are not '
+                f"UTF-8: byte {error.start:,} is 0x{value[error.start]:02X}. Write text, or set {setting}."
+            ) from error
+
+
+def list_columns(names: Sequence[str]) -> str:
+    """List the columns that there are, safe to print; a name with blanks at its ends shows them."""
+    shown = [safe_text(name, limit=40) for name in names[:_SHOWN_COLUMNS]]
+    quoted = ", ".join(name if name == name.strip() and name else f'"{name}"' for name in shown)
+    return quoted + (f" and {len(names) - _SHOWN_COLUMNS:,} more" if len(names) > _SHOWN_COLUMNS else "")
+
+
+def refuse_unknown_labels(unknown: Mapping[str, int], names: Sequence[str], *, shown: str) -> None:
+    """Refuse a label column none of whose values is a class."""
+    if unknown:
+        raise DataError(
+            f"no label is one of model.labels ({', '.join(map(safe_text, names))}). The {shown} holds: "
+            f"{list_values(unknown)}. Set model.labels to these, in id order, model.label_mapping to say "
+            "which value is which class, or model.label_column."
+        )
+
+
+def map_values(
+    values: Iterable[str], names: Sequence[str], mapping: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Find the class of each value of a label column; a value that the mapping lacks is left out.
+
+    A key stands for its value exactly, 1 also for 1.0 (pandas writes integers beside a missing value so),
+    true also for True and TRUE. A class's own name is that class, unless the mapping says otherwise.
+    """
+    known: dict[str, str | None] = {name: name for name in names}
+    known |= {_plain_form(key): name for key, name in mapping.items()}
+    known |= mapping
+    classes = {}
+    for value in values:
+        form = value if value in known else _plain_form(value)
+        if form in known:
+            classes[value] = known[form]
+    return classes
+
+
+def refuse_unmapped(counts: Mapping[str, int], classes: Mapping[str, str | None], *, shown: str) -> None:
+    """Refuse values that the mapping lacks: whoever writes one means to name all that there are."""
+    lacking = {value: count for value, count in counts.items() if value not in classes}
+    if lacking:
+        raise DataError(
+            f"model.label_mapping says nothing about {list_values(lacking)}. The {shown} holds: "
+            f"{list_values(counts)}. Name the class of each, or null to drop its rows."
+        )
 
 
 def list_values(counts: Mapping[str, int]) -> str:
@@ -181,6 +251,10 @@ def list_values(counts: Mapping[str, int]) -> str:
     shown = [f'"{safe_text(value, limit=40)}" ({count:,})' for value, count in counts.items()][:_SHOWN_VALUES]
     more = len(counts) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _plain_form(value: str) -> str:
+    return value.lower() if value.lower() in ("true", "false") else value.removesuffix(".0")
 
 
 def _forms_of_ids(n_classes: int) -> dict[str, int]:

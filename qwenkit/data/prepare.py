@@ -20,6 +20,7 @@ from qwenkit.data.overlap import describe_leaks, drop_leaks, find_leaks, measure
 from qwenkit.data.prepared import PreparedData
 from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, restore_names
 from qwenkit.data.sampling import add_left_out, limit_splits, sample_sources
+from qwenkit.data.shards import refuse_lacking, refuse_mixed_labels
 from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
@@ -62,7 +63,7 @@ def prepare_splits(
         ConfigError: Settings contradict each other.
         DataError: A column is missing, no label is known, or a split or class ends up without rows.
     """
-    raw = _load(data, dataset, console)
+    raw = _load(data, model, dataset, console)
     labels = tuple(model.labels)
     positive = positive_label or labels[0]
     if positive not in labels:
@@ -85,7 +86,12 @@ def prepare_splits(
     require_rules(dataset.normalize)
     require_attacks(dataset.augment.attacks)
     rows, unknown, label_notes = collect_rows(
-        sources, labels=labels, domain_column=domain_column, normalize=dataset.normalize, **columns
+        sources,
+        labels=labels,
+        domain_column=domain_column,
+        label_mapping=model.label_mapping,
+        normalize=dataset.normalize,
+        **columns,
     )
     marked = find_dropped(rows, deduplicate=dataset.deduplicate)
     grouped, groups, group_notes = group_rows(
@@ -139,12 +145,17 @@ def prepare_labelled(data: Any, *, model: Model, normalize: Sequence[str] = ()) 
     Raises:
         DataError: A column is missing, no label is known, or no row is left.
     """
-    raw = _load(data)
+    raw = _load(data, model)
     name = "test" if "test" in raw.splits else next(iter(raw.splits))
     columns = {"text_column": model.text_column, "label_column": model.label_column}
     sources = {"test": restore_names(raw.splits[name], **columns)}
     rows, unknown, notes = collect_rows(
-        sources, labels=model.labels, domain_column=None, normalize=normalize, **columns
+        sources,
+        labels=model.labels,
+        domain_column=None,
+        label_mapping=model.label_mapping,
+        normalize=normalize,
+        **columns,
     )
     marked = find_dropped(rows, deduplicate=False)
     accounts = count_rows(marked)
@@ -177,8 +188,17 @@ def _place(marked: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, list[s
     return find_leaks(limited), notes
 
 
-def _load(data: Any, dataset: Dataset | None = None, console: Console | None = None) -> RawData:
-    return load_source(data, dataset, console=console) if isinstance(data, Source) else to_raw(data)
+def _load(
+    data: Any, model: Model, dataset: Dataset | None = None, console: Console | None = None
+) -> RawData:
+    """Read the rows; files that lack the text or the label, or hold the label otherwise, are refused."""
+    raw = load_source(data, dataset, console=console) if isinstance(data, Source) else to_raw(data)
+    refuse_lacking(
+        raw.drift, {model.text_column: "model.text_column", model.label_column: "model.label_column"}
+    )
+    if not model.label_mapping:
+        refuse_mixed_labels(raw.drift, model.label_column)
+    return raw
 
 
 def _weigh_classes(train: pl.DataFrame, labels: tuple[str, ...], settings: ClassWeights) -> tuple[float, ...]:
@@ -207,8 +227,9 @@ def _require_rows(
             advice = (
                 " Where they are no copies, raise dataset.near_duplicates.threshold." if is_grouped else ""
             )
+            rows = "usable row" if kept == 1 else "usable rows"
             raise DataError(
-                f"{kept:,} usable rows{together} are too few: {split} would be empty. "
+                f"{kept:,} {rows}{together} {'is' if kept == 1 else 'are'} too few: {split} would be empty. "
                 f"Add rows, or give it a larger share in dataset.split_ratios.{advice}"
             )
     lacking = [label for label, count in counts["train"].items() if not count]
@@ -224,7 +245,10 @@ def _require_kept(split: str, account: SplitAccount) -> None:
     if not account.kept:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.dropped.items() if count)
         what = "no row" if split == UNSPLIT else f"no row of {split}"
-        raise DataError(f"{what} is usable: {account.rows_in:,} in, dropped {reasons}.")
+        raise DataError(
+            f"{what} is usable: {account.rows_in:,} in, dropped {reasons}. Are model.text_column and "
+            "model.label_column the right ones?"
+        )
 
 
 def _describe(

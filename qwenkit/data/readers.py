@@ -1,10 +1,10 @@
 """Files in, frames out: CSV, JSON lines and Parquet, with an error that says where a broken one breaks."""
 
 import codecs
-import csv
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from qwenkit.console import safe_text
-from qwenkit.data.damage import explain_damage, first_character, refuse_bad_utf8, refuse_utf16
-from qwenkit.data.labels import as_text
+from qwenkit.data.csv_rows import read_csv
+from qwenkit.data.damage import explain_damage
+from qwenkit.data.file_bytes import check_text_file, first_character
+from qwenkit.data.file_kinds import ACCEPTED, kind_of, open_content, stem_of
+from qwenkit.data.json_damage import refuse_lossy, refuse_wrapped_rows
+from qwenkit.data.labels import as_text, list_columns
 from qwenkit.errors import DataError
-
-DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 def list_data_files(folder: Path) -> list[Path]:
@@ -31,17 +33,42 @@ def list_data_files(folder: Path) -> list[Path]:
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        and path.suffix.lower() in DATA_SUFFIXES
+        and kind_of(path) is not None
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    kinds = sorted({path.suffix.lower() for path in files})
+    kinds = sorted({kind_of(path) or "" for path in files})
     if len(kinds) > 1 and ".json" in kinds:
         kinds.remove(".json")
+    shown = safe_text(str(folder))
+    refuse_no_files(shown, kinds)
+    refuse_mixed_kinds(shown, kinds)
+    chosen = [path for path in files if kind_of(path) == kinds[0]]
+    refuse_packed_copies(shown, chosen)
+    return chosen
+
+
+def refuse_no_files(shown: str, kinds: list[str]) -> None:
+    """Refuse a folder without a data file."""
     if not kinds:
-        raise DataError(f"{folder} holds no data files ({', '.join(DATA_SUFFIXES)}).")
+        raise DataError(f"{shown} holds no data files ({ACCEPTED}).")
+
+
+def refuse_mixed_kinds(shown: str, kinds: list[str]) -> None:
+    """Refuse a folder of several kinds: the same rows could come in twice."""
     if len(kinds) > 1:
-        raise DataError(f"{folder} holds {' and '.join(kinds)} files. Keep one kind, or name one file.")
-    return [path for path in files if path.suffix.lower() == kinds[0]]
+        raise DataError(f"{shown} holds {' and '.join(kinds)} files. Keep one kind, or name one file.")
+
+
+def refuse_packed_copies(shown: str, files: list[Path]) -> None:
+    """Refuse a folder that holds a file both packed and unpacked."""
+    twice = [
+        stem for stem, count in Counter(path.with_name(stem_of(path)) for path in files).items() if count > 1
+    ]
+    if twice:
+        names = " and ".join(
+            safe_text(path.name) for path in files if path.with_name(stem_of(path)) == twice[0]
+        )
+        raise DataError(f"{shown} holds {names}, the same rows twice. Keep one of them.")
 
 
 def read_file(path: Path) -> pl.DataFrame:
@@ -53,80 +80,63 @@ def read_file(path: Path) -> pl.DataFrame:
         DataError: Missing, empty, without rows, not UTF-8, or malformed; the message says where.
     """
     shown = safe_text(str(path))
+    refuse_bad_name(path)
     try:
-        if path.stat().st_size == 0:
-            raise DataError(f"{shown} is empty (0 bytes).")
+        refuse_empty(path)
         frame = _read(path)
     except (OSError, PolarsError) as error:
         if isinstance(error, OSError) and not path.is_file():
             raise DataError(f"{shown} does not exist.") from None
-        raise DataError(f"{shown} cannot be read: {explain_damage(path, error)}") from error
-    if frame.height == 0:
-        raise DataError(f"{shown} has a header but no rows." if frame.width else f"{shown} has no rows.")
+        raise DataError(f"{shown} cannot be read: {explain_damage(path, error)}.") from error
+    refuse_no_rows(path, frame)
     return frame
 
 
+def refuse_empty(path: Path) -> None:
+    """Refuse a file of no bytes: most often a download or a copy that never began."""
+    if path.stat().st_size == 0:
+        raise DataError(f"{safe_text(str(path))} is empty (0 bytes). Fetch it again.")
+
+
+def refuse_no_rows(path: Path, frame: pl.DataFrame) -> None:
+    """Refuse a file that is whole, but holds no row."""
+    if frame.height == 0:
+        columns = f"names the columns {list_columns(frame.columns)}, but" if frame.width else "is whole, but"
+        raise DataError(f"{safe_text(str(path))} {columns} has no rows. Is it the right file?")
+
+
+def refuse_bad_name(path: Path) -> None:
+    """Refuse a name that is no UTF-8: polars cannot open it, and no manifest could hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{safe_text(str(path))} has a name that is not UTF-8. Rename it.") from error
+
+
 def _read(path: Path) -> pl.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
+    kind = kind_of(path)
+    if kind == ".parquet":
         return pl.read_parquet(path, glob=False)
-    refuse_utf16(path)
-    if suffix in (".csv", ".tsv"):
-        return _read_csv(path, separator="\t" if suffix == ".tsv" else ",")
+    check_text_file(path)
+    if kind in (".csv", ".tsv"):
+        return read_csv(path, separator="\t" if kind == ".tsv" else ",")
+    frame = _read_json(path)
+    refuse_lossy(path, frame)
+    refuse_wrapped_rows(path, frame)
+    return frame
+
+
+def _read_json(path: Path) -> pl.DataFrame:
     if first_character(path) == "[":
         return pl.read_json(path, infer_schema_length=None)
     # Types are inferred from all lines: a number in line 5000 of a text column must not become null.
     return pl.read_ndjson(_without_bom(path), infer_schema_length=None)
 
 
-def _read_csv(path: Path, *, separator: str) -> pl.DataFrame:
-    """Read with polars, and what polars refuses with Python's csv: it accepts a quote inside a bare field."""
-    try:
-        frame = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
-    except PolarsError:
-        frame = _read_csv_by_row(path, separator=separator)
-    if any("\N{REPLACEMENT CHARACTER}" in name for name in frame.columns):
-        # polars checks the rows, not the header.
-        refuse_bad_utf8(path)
-    return frame
-
-
-def _read_csv_by_row(path: Path, *, separator: str) -> pl.DataFrame:
-    """Read with Python's csv, slowly but exactly; an empty field is null, as in polars."""
-    refuse_bad_utf8(path)
-    shown = safe_text(str(path))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        # Process-wide, and 131,072 characters by default: a long document is no error.
-        usual_limit = csv.field_size_limit(1 << 30)
-        try:
-            header = next(reader)
-            rows = list(_checked_rows(reader, len(header), shown))
-        except csv.Error as error:
-            raise DataError(f"{shown} is not valid CSV near line {reader.line_num}: {error}.") from error
-        finally:
-            csv.field_size_limit(usual_limit)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
-    return pl.DataFrame(
-        [pl.Series(name, values, dtype=pl.String) for name, values in zip(header, columns, strict=True)]
-    )
-
-
-def _checked_rows(reader: Iterator[list[str]], width: int, shown: str) -> Iterator[list[str | None]]:
-    for row in reader:
-        if len(row) > width:
-            line = reader.line_num  # type: ignore[attr-defined]
-            raise DataError(
-                f"{shown}, line {line}: {len(row)} fields, but the header names {width}. "
-                "A text that holds the separator must stand in double quotes."
-            )
-        yield [*(value or None for value in row), *[None] * (width - len(row))]
-
-
 def _without_bom(path: Path) -> Path | bytes:
-    with path.open("rb") as file:
+    with open_content(path) as file:
         has_bom = file.read(3) == codecs.BOM_UTF8
-    return path.read_bytes()[3:] if has_bom else path
+        return file.read() if has_bom else path
 
 
 def read_texts(path: str | Path, *, text_column: str) -> list[str]:
@@ -145,12 +155,14 @@ def read_texts(path: str | Path, *, text_column: str) -> list[str]:
         if not path.is_file():
             raise DataError(f"{shown} does not exist.")
         return _split_lines(path.read_bytes(), shown)
-    if path.suffix.lower() not in DATA_SUFFIXES:
-        raise DataError(f"{shown} is no .txt, {', '.join(DATA_SUFFIXES)} file.")
+    if kind_of(path) is None:
+        raise DataError(f"{shown} is no .txt, {ACCEPTED} file.")
     frame = read_file(path)
     if text_column not in frame.columns:
-        found = ", ".join(map(safe_text, frame.columns))
-        raise DataError(f'text column "{safe_text(text_column)}" is not in {shown}; it has: {found}.')
+        raise DataError(
+            f'text column "{safe_text(text_column)}" is not in {shown}; it has: '
+            f"{list_columns(frame.columns)}. Set --text-column."
+        )
     texts = as_text(frame[text_column], column=text_column, setting="--text-column")
     if texts.null_count():
         row = texts.is_null().arg_max()

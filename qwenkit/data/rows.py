@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from qwenkit.console import safe_text
-from qwenkit.data.labels import as_text, match_labels
+from qwenkit.data.labels import as_text, list_columns, match_labels
 from qwenkit.data.splits import PRECEDENCE
 from qwenkit.errors import ConfigError, DataError
 from qwenkit.text.normalize import normalize_text
@@ -33,8 +33,7 @@ def find_domain_column(sources: Mapping[str, pl.DataFrame], wanted: str | None) 
     columns = list(dict.fromkeys(column for frame in sources.values() for column in frame.columns))
     if wanted is None:
         return next((name for name in DOMAIN_COLUMNS if name in columns), None)
-    if wanted not in columns:
-        raise _missing_column("domain", wanted, columns, setting="dataset.domain_column", place="data")
+    refuse_missing("domain", wanted, columns, setting="dataset.domain_column", place="data")
     return wanted
 
 
@@ -45,11 +44,13 @@ def collect_rows(
     text_column: str,
     label_column: str,
     domain_column: str | None,
+    label_mapping: Mapping[str, str | None] | None = None,
     normalize: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, int], list[str]]:
     """Lay the rows of all splits under each other, with only what cleaning and splitting look at.
 
     Args:
+        label_mapping: Class name by value of the label column, where the two differ.
         normalize: Rules that each text goes through before anything else looks at it.
 
     Returns:
@@ -74,7 +75,9 @@ def collect_rows(
         precedence = pl.lit(PRECEDENCE[split], dtype=pl.Int64)
         parts.append(pl.DataFrame(columns).with_columns(split=pl.lit(split), precedence=precedence))
     rows = pl.concat(parts).with_row_index("row_id").with_columns(pl.col("row_id").cast(pl.Int64))
-    label_ids, unknown, notes = match_labels(rows["label"], labels, column=label_column)
+    label_ids, unknown, notes = match_labels(
+        rows["label"], labels, column=label_column, mapping=label_mapping
+    )
     return rows.with_columns(label_id=label_ids), unknown, notes
 
 
@@ -94,8 +97,7 @@ def collect_columns(
     """
     present = list(dict.fromkeys(column for frame in sources.values() for column in frame.columns))
     for name in names:
-        if name not in present:
-            raise _missing_column(kind, name, present, setting=setting, place="data")
+        refuse_missing(kind, name, present, setting=setting, place="data")
     parts = []
     for frame in sources.values():
         empty = pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
@@ -146,8 +148,7 @@ def build_frames(
 
 
 def _take_text(frame: pl.DataFrame, column: str, *, kind: str, setting: str, place: str) -> pl.Series:
-    if column not in frame.columns:
-        raise _missing_column(kind, column, frame.columns, setting=setting, place=place)
+    refuse_missing(kind, column, frame.columns, setting=setting, place=place)
     return as_text(frame[column], column=column, setting=setting)
 
 
@@ -158,11 +159,13 @@ def _normalize(texts: pl.Series, rules: Sequence[str]) -> pl.Series:
     return pl.Series(texts.name, normalized, dtype=pl.String)
 
 
-def _missing_column(kind: str, column: str, columns: Sequence[str], *, setting: str, place: str) -> DataError:
-    found = ", ".join(safe_text(name, limit=40) for name in columns)
-    return DataError(
-        f'{kind} column "{safe_text(column)}" is not in the {place}; it has: {found}. Set {setting}.'
-    )
+def refuse_missing(kind: str, column: str, columns: Sequence[str], *, setting: str, place: str) -> None:
+    """Refuse data without a column that a setting names."""
+    if column not in columns:
+        raise DataError(
+            f'{kind} column "{safe_text(column)}" is not in the {place}; it has: {list_columns(columns)}. '
+            f"Set {setting}."
+        )
 
 
 def _stack(frames: Sequence[pl.DataFrame], split: str) -> pl.DataFrame:

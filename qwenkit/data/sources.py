@@ -9,7 +9,8 @@ from typing import Literal
 
 from qwenkit.artifacts import hash_file
 from qwenkit.console import safe_text
-from qwenkit.data.readers import DATA_SUFFIXES, list_data_files
+from qwenkit.data.file_kinds import ACCEPTED, kind_of, stem_of, suffixes_of
+from qwenkit.data.readers import list_data_files
 from qwenkit.errors import ConfigError, DataError
 
 ALIASES = {
@@ -23,7 +24,7 @@ RAID = "raid"
 
 NAMES_HELP = (
     f"A data set is {', '.join([*ALIASES, DEMO, RAID])}, a hub id (owner/name), or a path to a "
-    f"{', '.join(DATA_SUFFIXES)} file or a folder of them."
+    f"{ACCEPTED} file or a folder of them."
 )
 
 
@@ -188,20 +189,25 @@ def _resolve_hub(
 
 
 def _resolve_file(name: str, path: Path) -> Source:
-    if path.suffix.lower() not in DATA_SUFFIXES:
-        found = path.suffix or "no suffix"
-        raise DataError(f"{safe_text(str(path))} has {found}; data files are {', '.join(DATA_SUFFIXES)}.")
+    refuse_other_suffix(path)
     # The suffix counts (it chooses the reader), the stem does not: a renamed file is the same data.
-    identity = {path.suffix.lower(): hash_file(path)}
+    identity = {suffixes_of(path): hash_file(path)}
     origin = str(path.resolve())
     return Source(
         name=name,
-        folder_name=_folder_name(path.stem),
+        folder_name=_folder_name(stem_of(path)),
         kind="file",
         origin=origin,
         identity=identity,
         path=path,
     )
+
+
+def refuse_other_suffix(path: Path) -> None:
+    """Refuse a file whose name is that of no kind of data."""
+    if kind_of(path) is None:
+        found = safe_text(path.suffix) or "no suffix"
+        raise DataError(f"{safe_text(str(path))} has {found}; data files are {ACCEPTED}.")
 
 
 def _resolve_folder(name: str, path: Path) -> Source:
@@ -228,7 +234,7 @@ def _is_path_like(name: str) -> bool:
         name.startswith(("/", "./", "../", "~"))
         or name.endswith("/")
         or name.count("/") > 1
-        or Path(name).suffix.lower() in DATA_SUFFIXES
+        or kind_of(Path(name)) is not None
     )
 
 

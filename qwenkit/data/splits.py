@@ -66,10 +66,17 @@ def find_roles(available: Sequence[str], names: Mapping[str, str]) -> dict[str, 
         found = next((name for name in [names[role], *usual] if name in available), None)
         if found:
             chosen[role] = found
-    if "train" not in chosen:
-        wanted, shown = safe_text(names["train"]), ", ".join(map(safe_text, available))
-        raise DataError(f'split "{wanted}" is not in the data; it has: {shown}. Set dataset.train_split.')
+    refuse_no_train(chosen, wanted=names["train"], available=available)
     return chosen
+
+
+def refuse_no_train(chosen: Mapping[str, str], *, wanted: str, available: Sequence[str]) -> None:
+    """Refuse splits none of which is there to train on."""
+    if "train" not in chosen:
+        shown = ", ".join(map(safe_text, available))
+        raise DataError(
+            f'split "{safe_text(wanted)}" is not in the data; it has: {shown}. Set dataset.train_split.'
+        )
 
 
 def place_rows(

@@ -50,6 +50,9 @@ class Bundle(BaseModel):
     labels: list[str] = Field(min_length=2)
     """Class names in id order: column i of the logits is labels[i]."""
 
+    label_mapping: dict[str, str | None] = Field(default_factory=dict)
+    """Class name for each value that the label column held where it did not hold names; null: dropped."""
+
     positive_label: str
     pad_token_id: int = Field(ge=0)
     max_length: int = Field(ge=1)

@@ -124,6 +124,12 @@ def sample_test_rows(test: Any, tokenized: Any, *, size: int, seed: int) -> Labe
     )
 
 
+def name_classes(settings: Any, bundle: Any) -> Any:
+    """Take the settings that read labels from the model: its names, and its mapping unless another is set."""
+    mapping = settings.label_mapping or bundle.label_mapping
+    return settings.model_copy(update={"labels": list(bundle.labels), "label_mapping": mapping})
+
+
 def read_file(
     path: str | Path, *, model_settings: Any, normalisation: Sequence[str] = (), console: Console
 ) -> LabelledSet:

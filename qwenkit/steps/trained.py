@@ -35,6 +35,7 @@ def describe_model(
         kind="adapter" if hasattr(model, "peft_config") else "full",
         base_model=base.identity,
         labels=list(labels),
+        label_mapping=dict(config.model.label_mapping),
         positive_label=config.evaluation.positive_label or labels[0],
         pad_token_id=base.pad_token_id,
         max_length=config.tokenization.max_length,

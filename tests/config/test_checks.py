@@ -27,6 +27,16 @@ def config_with(settings: Mapping[str, Any]) -> Config:
         ({"model.labels": ["a", "a"]}, "model.labels", "a stands there more than once"),
         ({"model.labels": ["a"]}, "model.labels", "at least two classes, found 1"),
         ({"model.num_labels": 3}, "model.num_labels", "does not agree with the 2 labels"),
+        (
+            {"model.label_mapping": {"0": "AI", "1": "AI_Generated", "2": "Human_Written"}},
+            "model.label_mapping",
+            "AI is not one of model.labels",
+        ),
+        (
+            {"model.label_mapping": {"0": "AI_Generated", "1": "AI_Generated"}},
+            "model.label_mapping",
+            "no value stands for Human_Written",
+        ),
         ({"model.label_column": "text"}, "model.label_column", "same column as text_column"),
         ({"evaluation.positive_label": "AI"}, "evaluation.positive_label", "AI_Generated, Human_Written"),
         ({"dataset.split_ratios": [0.8, 0.1, 0.2]}, "dataset.split_ratios", "add up to 1"),
@@ -89,6 +99,7 @@ def test_a_contradiction_is_found_with_advice(settings: dict[str, Any], name: st
     [
         {},
         {"model.num_labels": 2},
+        {"model.label_mapping": {"0": "Human_Written", "1": "AI_Generated", "2": None}},
         {"dataset.split_ratios": [0.333, 0.333, 0.334]},
         {"quantization.load_in_8bit": True, "quantization.load_in_4bit": False},
         {"quantization.enabled": False, "quantization.load_in_4bit": False},

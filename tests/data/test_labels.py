@@ -129,3 +129,54 @@ def test_label_table_survives_json() -> None:
     assert LabelTable.from_json(table.to_json()) == table
     assert table.label2id == {"AI_Generated": 0, "Human_Written": 1}
     assert table.id2label == {0: "AI_Generated", 1: "Human_Written"}
+
+
+MAPPING = {"0": "Human_Written", "1": "AI_Generated", "2": None}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([1, 0, None, 2]),
+        pl.Series(["1", "0", None, "2"]),
+        pl.Series([1.0, 0.0, None, 2.0]),
+        pl.Series([1, 0, None, 2], dtype=pl.UInt8),
+    ],
+    ids=["int", "digits", "float", "byte"],
+)
+def test_mapping_says_which_id_is_which_class(values: pl.Series) -> None:
+    label_ids, dropped, notes = match_labels(values, NAMES, column="y", mapping=MAPPING)
+    assert label_ids.to_list() == [0, 1, None, None]
+    assert dropped == {values.cast(pl.String)[3]: 1}
+    assert notes == []
+
+
+@pytest.mark.parametrize("values", [[True, False], ["True", "False"], ["TRUE", "false"]])
+def test_mapping_of_booleans_takes_every_way_to_write_them(values: list[object]) -> None:
+    mapping = {"true": "Human_Written", "false": "AI_Generated"}
+    assert match_labels(pl.Series(values), NAMES, column="y", mapping=mapping)[0].to_list() == [1, 0]
+
+
+def test_exact_key_of_a_mapping_wins_over_another_way_to_write_it() -> None:
+    mapping = {"1": "AI_Generated", "1.0": "Human_Written", "True": "Human_Written", "true": "AI_Generated"}
+    values = pl.Series(["1", "1.0", "True", "true", "TRUE"])
+    assert match_labels(values, NAMES, column="y", mapping=mapping)[0].to_list() == [0, 1, 1, 0, 0]
+
+
+def test_many_values_may_be_one_class_and_a_class_is_known_by_its_own_name() -> None:
+    mapping = {"gpt4": "AI_Generated", "llama": "AI_Generated", "human": "Human_Written"}
+    values = pl.Series(["gpt4", "human", "llama", "Human_Written", "AI_Generated"])
+    assert match_labels(values, NAMES, column="y", mapping=mapping)[0].to_list() == [0, 1, 0, 1, 0]
+
+
+def test_mapping_may_turn_the_names_themselves_around() -> None:
+    mapping = {"AI_Generated": "Human_Written", "Human_Written": "AI_Generated"}
+    assert match_labels(pl.Series(NAMES), NAMES, column="y", mapping=mapping)[0].to_list() == [1, 0]
+
+
+def test_value_that_the_mapping_lacks_is_refused_with_all_that_there_are() -> None:
+    with pytest.raises(DataError) as raised:
+        match_labels(pl.Series([0, 1, 1, 3]), NAMES, column="kind", mapping=MAPPING)
+    assert 'model.label_mapping says nothing about "3" (1)' in str(raised.value)
+    assert 'The label column "kind" holds: "1" (2), "0" (1), "3" (1)' in str(raised.value)
+    assert "null to drop its rows" in str(raised.value)
