@@ -31,7 +31,8 @@ def predict(
             "-i",
             metavar="FILE|-",
             rich_help_panel=opt.DATA,
-            help="A .txt (a text a line), .csv, .jsonl or .parquet file, or - for stdin (a text a line).",
+            help="A .txt (a text a line), .csv, .jsonl or .parquet file, or - for stdin (a text a line); all "
+            "but .parquet also packed as .gz or .zst.",
         ),
     ] = None,
     output: Annotated[
@@ -89,7 +90,7 @@ def predict(
         saved, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)
         ranks = find_ranks()
         if input_path is not None:
-            from qwenkit.data.readers import read_texts
+            from qwenkit.data.prediction_files import read_texts
 
             # Standard input can be read once only.
             texts = [*texts, *ranks.hand_out(lambda: read_texts(input_path, text_column=text_column))]
@@ -161,7 +162,7 @@ def _to_record(text: str, predictions: "Predictions", row: int) -> dict[str, Any
 
 def _show(records: list[dict[str, Any]], *, console: Console, output: Path | None) -> None:
     if output is not None:
-        from qwenkit.data.readers import write_records
+        from qwenkit.data.prediction_files import write_records
 
         write_records(output, [_flatten(record) for record in records])
         console.success(f"wrote {len(records):,} predictions to {output}")

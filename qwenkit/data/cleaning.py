@@ -23,7 +23,7 @@ REASONS = (
 
 # One visible character: no space of any script, no control, no format (zero-width) or other ignorable one,
 # and no blank Braille cell, which Unicode counts as a symbol.
-_VISIBLE = r"[^\s\p{Cc}\p{Cf}\p{DI}\x{2800}]"
+VISIBLE = r"[^\s\p{Cc}\p{Cf}\p{DI}\x{2800}]"
 
 # Precedence and row id make one sortable integer.
 _ROW_ID_RANGE = 1 << 40
@@ -68,7 +68,7 @@ def find_dropped(rows: pl.DataFrame, *, deduplicate: bool) -> pl.DataFrame:
     rows = rows.with_columns(
         reason=pl.when(pl.col("text").is_null() | pl.col("label").is_null())
         .then(pl.lit("null"))
-        .when(~pl.col("text").str.contains(_VISIBLE))
+        .when(~pl.col("text").str.contains(VISIBLE))
         .then(pl.lit("empty"))
         .when(pl.col("label_id").is_null())
         .then(pl.lit("unknown_label"))

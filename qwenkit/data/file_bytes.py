@@ -40,7 +40,7 @@ def check_text_file(path: Path) -> None:
         DataError: Another kind of file by its first bytes, a damaged or endless archive, or NUL bytes.
     """
     refuse_other_kind(path)
-    refuse_wide_text(path, read_start(path))
+    refuse_wide_text(safe_text(str(path)), read_start(path))
     size = 0
     for chunk in _read_chunks(path):
         refuse_nul(path, chunk, before=size)
@@ -99,9 +99,12 @@ def refuse_other_kind(path: Path) -> None:
         raise DataError(f"{shown} holds no {kind_of(path) or 'text'}; by its first bytes it is {other}.")
 
 
-def refuse_wide_text(path: Path, start: bytes) -> None:
-    """Refuse UTF-16 and UTF-32 that say so in their first bytes."""
-    shown = safe_text(str(path))
+def refuse_wide_text(shown: str, start: bytes) -> None:
+    """Refuse UTF-16 and UTF-32 that say so in their first bytes.
+
+    Args:
+        shown: What it is, for the message.
+    """
     found = next((name for mark, name in _UTF_MARKS.items() if start.startswith(mark)), None)
     if found:
         raise DataError(f"{shown} is {found}, not UTF-8. {advise_conversion(found)}")

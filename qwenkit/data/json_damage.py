@@ -179,7 +179,11 @@ def refuse_nested_among_texts(path: Path, texts: pl.DataFrame) -> None:
 def refuse_wrapped_rows(path: Path, frame: pl.DataFrame) -> None:
     """Refuse one object around all rows, such as {"data": [...]}: it would be read as a single odd row."""
     shown = safe_text(str(path))
-    wrapped = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+    wrapped = [
+        name
+        for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct)
+    ]
     if frame.height == 1 and wrapped and pl.String not in frame.dtypes:
         key = safe_text(wrapped[0])
         raise DataError(

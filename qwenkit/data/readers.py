@@ -1,12 +1,8 @@
 """Files in, frames out: CSV, JSON lines and Parquet, with an error that says where a broken one breaks."""
 
 import codecs
-import os
-import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -17,7 +13,7 @@ from qwenkit.data.damage import explain_damage
 from qwenkit.data.file_bytes import check_text_file, first_character
 from qwenkit.data.file_kinds import ACCEPTED, kind_of, open_content, stem_of
 from qwenkit.data.json_damage import refuse_lossy, refuse_wrapped_rows
-from qwenkit.data.labels import as_text, list_columns
+from qwenkit.data.labels import list_columns
 from qwenkit.errors import DataError
 
 
@@ -137,67 +133,3 @@ def _without_bom(path: Path) -> Path | bytes:
     with open_content(path) as file:
         has_bom = file.read(3) == codecs.BOM_UTF8
         return file.read() if has_bom else path
-
-
-def read_texts(path: str | Path, *, text_column: str) -> list[str]:
-    """Read texts to predict: a data file's text column, or a .txt file or stdin ("-") with a text a line.
-
-    Lines without a visible character are no texts.
-
-    Raises:
-        DataError: The file or the column is missing, or a row has no text.
-    """
-    if str(path) == "-":
-        return _split_lines(sys.stdin.buffer.read(), "stdin")
-    path = Path(path)
-    shown = safe_text(str(path))
-    if path.suffix.lower() == ".txt":
-        if not path.is_file():
-            raise DataError(f"{shown} does not exist.")
-        return _split_lines(path.read_bytes(), shown)
-    if kind_of(path) is None:
-        raise DataError(f"{shown} is no .txt, {ACCEPTED} file.")
-    frame = read_file(path)
-    if text_column not in frame.columns:
-        raise DataError(
-            f'text column "{safe_text(text_column)}" is not in {shown}; it has: '
-            f"{list_columns(frame.columns)}. Set --text-column."
-        )
-    texts = as_text(frame[text_column], column=text_column, setting="--text-column")
-    if texts.null_count():
-        row = texts.is_null().arg_max()
-        raise DataError(f"{shown} has {texts.null_count():,} rows without a text, the first is row {row}.")
-    return texts.to_list()
-
-
-def write_records(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write records as .csv, .jsonl or .parquet, whichever the suffix says.
-
-    Raises:
-        DataError: Another suffix.
-    """
-    frame = pl.DataFrame(records, infer_schema_length=None)
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": frame.write_csv,
-        ".jsonl": frame.write_ndjson,
-        ".parquet": frame.write_parquet,
-    }
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
-        raise DataError(f"{safe_text(str(path))} must end in {', '.join(writers)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place and then renamed: half a file would look like all of it.
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        writer(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
-def _split_lines(content: bytes, shown: str) -> list[str]:
-    try:
-        lines = content.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown} is not UTF-8: byte {error.start:,} cannot be decoded.") from error
-    return [line.removesuffix("\r") for line in lines if line.strip()]

@@ -67,8 +67,28 @@ def test_column_named_split_takes_a_file_apart(tmp_path: Path) -> None:
     raw = load_source(resolve_source(str(path)))
     texts = {name: frame["text"].to_list() for name, frame in raw.splits.items()}
     assert texts == {"train": ["a", "d"], "validation": ["b"], "test": ["c"]}
-    path.write_text("text,label,split\na,A,train\nb,B,left\n")
-    assert list(load_source(resolve_source(str(path))).splits) == [UNSPLIT]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (["train", "left"], 'it has rows with "left"'),
+        (["train", ""], "it has rows without a value"),
+        (["test", "dev"], "it has no row of train"),
+    ],
+)
+def test_column_split_that_is_not_followed_is_said_to_be(tmp_path: Path, values: list[str], why: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label,split\n" + "".join(f"a{value},A,{value}\n" for value in values))
+    raw = load_source(resolve_source(str(path)))
+    assert list(raw.splits) == [UNSPLIT]
+    assert why in raw.notes[0]
+
+
+def test_column_split_that_means_something_else_is_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label,split\na,A,left\nb,B,right\n")
+    assert load_source(resolve_source(str(path))).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from qwenkit.data.readers import list_data_files, read_file, read_texts, write_records
+from qwenkit.data.readers import list_data_files, read_file
 from qwenkit.errors import DataError
 
 TRICKY = pl.DataFrame(
@@ -101,26 +101,3 @@ def test_folder_with_two_kinds_is_refused(write, tmp_path: Path) -> None:
 def test_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no data files"):
         list_data_files(tmp_path)
-
-
-def test_texts_to_predict_come_from_lines_and_from_columns(write) -> None:
-    assert read_texts(write("a.txt", "one\r\n\ntwo \n"), text_column="text") == ["one", "two "]
-    assert read_texts(write("a.csv", "body,label\none,A\n"), text_column="body") == ["one"]
-    with pytest.raises(DataError, match='text column "text" is not in'):
-        read_texts(write("a.csv", "body\none\n"), text_column="text")
-    with pytest.raises(DataError, match="1 rows without a text, the first is row 1"):
-        read_texts(write("a.jsonl", '{"text": "x"}\n{"text": null}\n'), text_column="text")
-    with pytest.raises(DataError, match="byte 3 cannot"):
-        read_texts(write("a.txt", b"abc\xff"), text_column="text")
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_records_are_written_in_the_kind_that_the_suffix_names(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"out.{suffix}"
-    write_records(path, [{"text": 'a, "b"\nc', "label": "A"}])
-    assert read_file(path).rows() == [('a, "b"\nc', "A")]
-
-
-def test_records_are_not_written_to_an_unknown_kind(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must end in \.csv"):
-        write_records(tmp_path / "out.xlsx", [{"text": "a"}])
