@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qwenkit.console import safe_text
-from qwenkit.data.file_bytes import refuse_bad_utf8
+from qwenkit.data.file_bytes import name_other_kind, refuse_bad_utf8
 from qwenkit.data.file_kinds import kind_of
 from qwenkit.data.json_damage import explain_json
 from qwenkit.errors import DataError
@@ -29,22 +29,21 @@ def explain_damage(path: Path, error: Exception) -> str:
         refuse_bad_utf8(path)
     if kind in (".jsonl", ".ndjson", ".json"):
         explain_json(path)
-    reason = str(error).strip().split("\n")[0]
+    reason = str(error).strip().split("\n")[0].rstrip(".")
     return f"{reason}. It seems damaged: fetch it again" if kind == ".parquet" else reason
 
 
 def explain_parquet(path: Path) -> None:
-    """Look for what a Parquet reader refused: ends cut off, names given twice, bytes that are no UTF-8."""
+    """Look for what a Parquet reader refused: ends that are cut off, texts that are no UTF-8."""
     refuse_cut_parquet(path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        refuse_repeated_columns(path, file.schema_arrow.names)
         for name in file.schema_arrow.names:
             refuse_bad_utf8_column(path, file.read([name]).column(0), name)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return
 
 
@@ -52,11 +51,12 @@ def refuse_cut_parquet(path: Path) -> None:
     """Refuse a file without the marks that Parquet begins and ends with."""
     shown = safe_text(str(path))
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(512)
         file.seek(max(path.stat().st_size - 4, 0))
         end = file.read(4)
-    if start not in _PARQUET_MARKS:
-        raise DataError(f"{shown} is no Parquet file: it does not begin with PAR1. Is its suffix right?")
+    if not start.startswith(_PARQUET_MARKS):
+        advice = f"It is {other}." if (other := name_other_kind(start)) else "Is its suffix right?"
+        raise DataError(f"{shown} is no Parquet file: it does not begin with PAR1. {advice}")
     if end not in _PARQUET_MARKS:
         raise DataError(
             f"{shown} is no whole Parquet file: it does not end with PAR1. Was it cut off? Fetch it again."

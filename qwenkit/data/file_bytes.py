@@ -19,6 +19,9 @@ HARMLESS_BYTES = 64 << 20
 _ARCHIVES = {b"\x1f\x8b": ("gzip", ".gz"), b"\x28\xb5\x2f\xfd": ("zstd", ".zst")}
 _OTHER_KINDS = {
     b"PAR1": "a Parquet file: name it .parquet",
+    b"version https://git-lfs": "a Git LFS pointer in place of the file: run `git lfs pull`",
+    b"<!DOCTYPE html": "a web page, perhaps an error of the download: fetch it again",
+    b"<html": "a web page, perhaps an error of the download: fetch it again",
     b"PK\x03\x04": "a ZIP archive or an Excel file: unpack it, or save the sheet as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file: save the sheet as CSV (UTF-8)",
     b"ARROW1": "an Arrow file: write it as Parquet",
@@ -92,11 +95,18 @@ def refuse_other_kind(path: Path) -> None:
         raise DataError(
             f"{shown} is a {found[0]} archive by its first bytes. Name it {path.suffix}{found[1]}."
         )
-    if codec:
-        start = read_start(path)
-    other = next((what for mark, what in _OTHER_KINDS.items() if start.startswith(mark)), None)
+    other = name_other_kind(read_start(path))
     if other:
         raise DataError(f"{shown} holds no {kind_of(path) or 'text'}; by its first bytes it is {other}.")
+
+
+def name_other_kind(start: bytes) -> str | None:
+    """Say what a file is by its first bytes, and what to do with it; None for what may be text."""
+    if start[257:262] == b"ustar":
+        return "a tar archive: unpack it"
+    if any(start.startswith(mark) for mark in _ARCHIVES):
+        return "an archive in an archive: unpack it"
+    return next((what for mark, what in _OTHER_KINDS.items() if start.startswith(mark)), None)
 
 
 def refuse_wide_text(shown: str, start: bytes) -> None:

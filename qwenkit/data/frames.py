@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 
 from qwenkit.config.schema_model import Dataset
 from qwenkit.console import Console, safe_text
-from qwenkit.data.readers import list_data_files, read_file
+from qwenkit.data.readers import list_data_files, read_file, refuse_no_rows
 from qwenkit.data.shards import Drift, join_shards
 from qwenkit.data.sources import Source
 from qwenkit.errors import ConfigError, DataError
@@ -254,7 +254,10 @@ def _role_of(relative: Path) -> str | None:
 
 
 def _read_shards(paths: Sequence[Path]) -> tuple[pl.DataFrame, Drift]:
-    return join_shards({path: read_file(path) for path in paths})
+    frames = {path: read_file(path, may_be_empty=len(paths) > 1) for path in paths}
+    if not any(frame.height for frame in frames.values()):
+        refuse_no_rows(paths[0].parent, frames[paths[0]])
+    return join_shards(frames)
 
 
 def _is_rows(data: Any) -> bool:

@@ -34,11 +34,14 @@ _TYPE_NAMES = {
 def explain_json(path: Path) -> None:
     """Look for what a JSON reader refused, and raise an error that says where it is."""
     if first_character(path) == "[":
-        refuse_bad_array(path)
+        rows = read_array(path)
+        refuse_bad_entries(path, rows)
+        refuse_unfit_values(path, enumerate(rows, start=1), unit="entry")
         return
     refuse_old_line_ends(path)
     refuse_bad_lines(path)
-    refuse_unfit_values(path)
+    lines = ((number, json.loads(line)) for number, line in _read_lines(path))
+    refuse_unfit_values(path, lines, unit="line")
 
 
 def refuse_bad_lines(path: Path) -> None:
@@ -62,34 +65,44 @@ def refuse_bad_lines(path: Path) -> None:
         raise DataError("\n".join([f"{head}:", *problems, *more, advice]))
 
 
-def refuse_unfit_values(path: Path) -> None:
-    """Refuse columns that hold objects or lists beside other things, and numbers that no column can hold."""
+def refuse_unfit_values(path: Path, rows: Iterable[tuple[int, dict[str, Any]]], *, unit: str) -> None:
+    """Refuse columns that hold objects or lists beside other things, and numbers that no column can hold.
+
+    Args:
+        rows: Each with its number.
+        unit: What the numbers count: "line" or "entry".
+    """
     shown = safe_text(str(path))
     first: dict[str, dict[str, int]] = {}
-    for number, line in _read_lines(path):
-        for key, value in json.loads(line).items():
+    for number, row in rows:
+        for key, value in row.items():
             if isinstance(value, int) and value not in _INT_RANGE:
                 raise DataError(
-                    f'{shown}, line {number:,}: "{safe_text(key)}" is a number of {len(str(value))} '
+                    f'{shown}, {unit} {number:,}: "{safe_text(key)}" is a number of {len(str(value))} '
                     "digits, more than 64 bits hold. Write it as text, in quotes."
                 )
             if value is not None:
                 first.setdefault(key, {}).setdefault(_TYPE_NAMES[type(value)], number)
     for key, kinds in first.items():
         if len(kinds) > 1:
-            found = ", but ".join(f"{kind} in line {number:,}" for kind, number in kinds.items())
+            found = ", but ".join(f"{kind} in {unit} {number:,}" for kind, number in kinds.items())
             raise DataError(f'{shown}: "{safe_text(key)}" is {found}. A column holds one kind.')
 
 
-def refuse_bad_array(path: Path) -> None:
-    """Refuse an array that is no JSON, or that holds anything but objects."""
+def read_array(path: Path) -> list[Any]:
+    """Read an array slowly but exactly.
+
+    Raises:
+        DataError: It is no JSON; the message says where.
+    """
     shown = safe_text(str(path))
     with open_content(path) as file:
         text = file.read().decode("utf-8-sig")
     try:
-        rows = json.loads(text, parse_constant=_refuse_constant)
+        return list(json.loads(text, parse_constant=_refuse_constant))
     except json.JSONDecodeError as error:
-        is_cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
+        is_at_end = error.pos >= len(text.rstrip()) - 1 and error.msg != "Extra data"
+        is_cut = is_at_end or error.msg.startswith("Unterminated")
         cut = " Was the file cut off?" if is_cut else ""
         where = f"line {error.lineno:,}, column {error.colno:,}"
         raise DataError(
@@ -97,6 +110,11 @@ def refuse_bad_array(path: Path) -> None:
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{shown} is not JSON: {_reason(error)}.") from error
+
+
+def refuse_bad_entries(path: Path, rows: list[Any]) -> None:
+    """Refuse an array that holds anything but objects."""
+    shown = safe_text(str(path))
     for place, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             kind = _TYPE_NAMES.get(type(row), "null")

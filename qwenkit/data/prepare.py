@@ -107,7 +107,7 @@ def prepare_splits(
         frames, dataset.augment, normalize=dataset.normalize, seed=dataset.shuffle_seed
     )
     counts = {split: count_labels(frame["label_id"], labels) for split, frame in frames.items()}
-    _require_rows(counts, accounts, groups)
+    _require_rows(counts, accounts, groups, unknown)
     weights = _weigh_classes(frames["train"], labels, class_weights or ClassWeights())
     found_notes, warnings = zip(
         describe_groups(groups), describe_leaks(overlap, dataset.leakage), strict=True
@@ -161,7 +161,7 @@ def prepare_labelled(data: Any, *, model: Model, normalize: Sequence[str] = ()) 
     accounts = count_rows(marked)
     placed = marked.with_columns(destination=pl.when(pl.col("reason").is_null()).then("split"))
     frames = build_frames(sources, placed, labels=model.labels, **columns)
-    _require_kept("test", accounts["test"])
+    _require_kept("test", accounts["test"], unknown)
     if unknown:
         notes.append(_describe_unknown(unknown))
     if len(raw.splits) > 1:
@@ -214,11 +214,14 @@ def _weigh_classes(train: pl.DataFrame, labels: tuple[str, ...], settings: Class
 
 
 def _require_rows(
-    counts: Mapping[str, Mapping[str, int]], accounts: Mapping[str, SplitAccount], groups: GroupSummary
+    counts: Mapping[str, Mapping[str, int]],
+    accounts: Mapping[str, SplitAccount],
+    groups: GroupSummary,
+    unknown: Mapping[str, int],
 ) -> None:
     """Refuse what cannot be trained or scored: an empty split, a class without a training row."""
     for split, account in accounts.items():
-        _require_kept(split, account)
+        _require_kept(split, account, unknown)
     for split in SPLITS:
         if split not in counts:
             kept = sum(account.kept for account in accounts.values())
@@ -241,14 +244,14 @@ def _require_rows(
         )
 
 
-def _require_kept(split: str, account: SplitAccount) -> None:
+def _require_kept(split: str, account: SplitAccount, unknown: Mapping[str, int]) -> None:
     if not account.kept:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.dropped.items() if count)
         what = "no row" if split == UNSPLIT else f"no row of {split}"
-        raise DataError(
-            f"{what} is usable: {account.rows_in:,} in, dropped {reasons}. Are model.text_column and "
-            "model.label_column the right ones?"
-        )
+        advice = "Are model.text_column and model.label_column the right ones?"
+        if account.dropped["unknown_label"]:
+            advice = f"Unknown labels: {list_values(unknown)}. Name them in model.label_mapping."
+        raise DataError(f"{what} is usable: {account.rows_in:,} in, dropped {reasons}. {advice}")
 
 
 def _describe(

@@ -5,16 +5,18 @@ from collections import Counter
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from qwenkit.console import safe_text
 from qwenkit.data.csv_rows import read_csv
-from qwenkit.data.damage import explain_damage
+from qwenkit.data.damage import explain_damage, refuse_repeated_columns
 from qwenkit.data.file_bytes import check_text_file, first_character
 from qwenkit.data.file_kinds import ACCEPTED, kind_of, open_content, stem_of
 from qwenkit.data.json_damage import refuse_lossy, refuse_wrapped_rows
 from qwenkit.data.labels import list_columns
 from qwenkit.errors import DataError
+
+_ROWS_PER_BATCH = 20_000
 
 
 def list_data_files(folder: Path) -> list[Path]:
@@ -67,10 +69,13 @@ def refuse_packed_copies(shown: str, files: list[Path]) -> None:
         raise DataError(f"{shown} holds {names}, the same rows twice. Keep one of them.")
 
 
-def read_file(path: Path) -> pl.DataFrame:
+def read_file(path: Path, *, may_be_empty: bool = False) -> pl.DataFrame:
     """Read one data file whole; its suffix says how.
 
     CSV columns all stay text as written ("007" is no number). Elsewhere types are the file's own.
+
+    Args:
+        may_be_empty: A header without rows will do, as it is one file of many.
 
     Raises:
         DataError: Missing, empty, without rows, not UTF-8, or malformed; the message says where.
@@ -84,7 +89,8 @@ def read_file(path: Path) -> pl.DataFrame:
         if isinstance(error, OSError) and not path.is_file():
             raise DataError(f"{shown} does not exist.") from None
         raise DataError(f"{shown} cannot be read: {explain_damage(path, error)}.") from error
-    refuse_no_rows(path, frame)
+    if not may_be_empty:
+        refuse_no_rows(path, frame)
     return frame
 
 
@@ -112,7 +118,7 @@ def refuse_bad_name(path: Path) -> None:
 def _read(path: Path) -> pl.DataFrame:
     kind = kind_of(path)
     if kind == ".parquet":
-        return pl.read_parquet(path, glob=False)
+        return _read_parquet(path)
     check_text_file(path)
     if kind in (".csv", ".tsv"):
         return read_csv(path, separator="\t" if kind == ".tsv" else ",")
@@ -120,6 +126,31 @@ def _read(path: Path) -> pl.DataFrame:
     refuse_lossy(path, frame)
     refuse_wrapped_rows(path, frame)
     return frame
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    """Read through pyarrow: on some damaged files polars ends the whole process instead of raising.
+
+    Checksums of pages are looked at where the file has some, and so is every text: pyarrow would hand on
+    bytes that are no UTF-8. A batch at a time, so that no second copy of all text is in memory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = []
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            # polars panics, and prints a trace, where metadata or names are no UTF-8: the first are left out,
+            # the second are decoded here, which raises.
+            schema = file.schema_arrow.remove_metadata()
+            refuse_repeated_columns(path, schema.names)
+            parts.append(pl.DataFrame(schema.empty_table()))
+            for batch in file.iter_batches(_ROWS_PER_BATCH):
+                batch.validate(full=True)
+                parts.append(pl.DataFrame(batch.replace_schema_metadata(None)))
+    except (pa.ArrowException, UnicodeDecodeError, PanicException) as error:
+        raise OSError(str(error)) from error
+    return pl.concat(parts)
 
 
 def _read_json(path: Path) -> pl.DataFrame:

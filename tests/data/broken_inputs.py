@@ -4,8 +4,9 @@ Each row starts from a good input and spoils one thing. `check` is the function 
 taken out the message must be gone, so that no other check can be what finds it.
 """
 
+from tests.data.broken_archives import ARCHIVES
 from tests.data.broken_columns import COLUMNS, LABEL_VALUES, SCHEMAS, SPLITS
-from tests.data.broken_files import ARCHIVES, ENCODING, PARQUET
+from tests.data.broken_files import ENCODING, PARQUET
 from tests.data.broken_lines import CSV_ROWS, JSON_LINES
 from tests.data.broken_sets import NAMES, NOTHING_LEFT
 

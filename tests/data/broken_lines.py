@@ -1,6 +1,6 @@
 """Broken inputs with lines that are no rows."""
 
-from tests.data.good_inputs import BrokenInput, change_rows, each, edit, put, swap, to_jsonl
+from tests.data.good_inputs import BrokenInput, change_rows, each, edit, put, swap, to_json, to_jsonl
 
 CSV = "qwenkit.data.csv_rows"
 JSON = "qwenkit.data.json_damage"
@@ -167,15 +167,22 @@ JSON_LINES = [
         "array cut off",
         "rows.json",
         edit(lambda content: content[:-40]),
-        f"{JSON}.refuse_bad_array",
+        f"{JSON}.read_array",
         ("is not JSON: line 1, column", "Was the file cut off?"),
     ),
     BrokenInput(
         "array of numbers",
         "rows.json",
         put(b'[{"text": "a"}, 5]'),
-        f"{JSON}.refuse_bad_array",
+        f"{JSON}.refuse_bad_entries",
         ("entry 2 of 2 is a number, where every row must be an object",),
+    ),
+    BrokenInput(
+        "object beside texts in an array",
+        "rows.json",
+        change_rows(each(text=lambda i, row: {"a": 1} if i == 7 else row["text"]), to_json),
+        f"{JSON}.refuse_unfit_values",
+        ('"text" is text in entry 1, but an object in entry 8', "one kind"),
     ),
     BrokenInput(
         "rows inside an object",

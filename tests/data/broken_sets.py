@@ -9,6 +9,7 @@ from tests.data.good_inputs import (
     add_file,
     change_rows,
     each,
+    edit,
     put,
     rename,
     to_csv,
@@ -83,6 +84,25 @@ NOTHING_LEFT = [
         change_rows(each(text=lambda i, _: "one and the same long text about nothing " + "!" * i), to_csv),
         f"{PREPARE}._require_rows",
         ("60 usable rows in 1 groups of near-duplicates", "dataset.near_duplicates.threshold"),
+    ),
+    BrokenInput(
+        "shards without rows",
+        "set",
+        lambda path: [shard.write_bytes(b"[]") and None for shard in path.iterdir()] and None,
+        "qwenkit.data.frames.refuse_no_rows",
+        ("set is whole, but has no rows",),
+    ),
+    BrokenInput(
+        "ids in the test split alone",
+        "splits",
+        edit(
+            lambda content: content.replace(b"AI_Generated", b"0").replace(b"Human_Written", b"1"), "test.csv"
+        ),
+        f"{PREPARE}._require_kept",
+        (
+            'no row of test is usable: 10 in, dropped 10 unknown_label. Unknown labels: "0" (5), "1" (5)',
+            "model.label_mapping",
+        ),
     ),
     BrokenInput(
         "empty test split",

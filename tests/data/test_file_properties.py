@@ -14,7 +14,9 @@ from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.data.frames import SPLITS
 from qwenkit.data.prepare import prepare_splits
 from qwenkit.data.prepared import PreparedData, write_prepared
+from qwenkit.data.readers import read_file
 from qwenkit.data.sources import resolve_source
+from qwenkit.errors import DataError
 from tests.data.good_inputs import Rows, to_csv, to_json, to_jsonl, to_parquet, zstd
 from tests.data.test_group_properties import SOLID, VARIANTS
 
@@ -125,3 +127,27 @@ def test_order_of_rows_and_of_files_moves_no_row_of_a_mapped_label(rows: Rows, d
         mapped = prepare_splits(source, model=Model(label_mapping=mapping), dataset=dataset)
     assert split_texts(mapped) == split_texts(named)
     assert mapped.accounts == named.accounts
+
+
+damage = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 3), st.binary(min_size=1, max_size=8)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(sorted(KINDS)), wounds=damage)
+def test_whatever_is_damaged_is_read_or_refused_by_name(kind: str, wounds: list[Any]) -> None:
+    """Bytes are overwritten, put in or cut out anywhere: nothing but rows or a DataError may come of it."""
+    content = KINDS[kind](solid)
+    for place, way, piece in wounds:
+        at = int(place * len(content))
+        content = content[:at] + piece * (way < 3) + content[at + [0, len(piece), 1, 40][way] :]
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"rows.{kind}"
+        path.write_bytes(content)
+        try:
+            read_file(path)
+        except DataError as error:
+            assert str(path) in str(error)

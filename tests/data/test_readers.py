@@ -101,3 +101,33 @@ def test_folder_with_two_kinds_is_refused(write, tmp_path: Path) -> None:
 def test_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no data files"):
         list_data_files(tmp_path)
+
+
+@pytest.mark.parametrize("rows_a_group", [7, 100_000])
+def test_every_type_of_parquet_comes_in_as_it_was_written(tmp_path: Path, rows_a_group: int) -> None:
+    frame = pl.DataFrame(
+        {
+            "text": [f"text {i}" if i % 7 else None for i in range(50_000)],
+            "kind": pl.Series([f"k{i // 20_000}" for i in range(50_000)], dtype=pl.Categorical),
+            "n": range(50_000),
+            "tags": [["a", None]] * 25_000 + [[]] * 25_000,
+            "meta": [{"x": 1.5, "y": None}] * 50_000,
+            "raw": [b"\xff"] * 50_000,
+            "nothing": pl.Series([None] * 50_000, dtype=pl.Null),
+        }
+    )
+    frame.write_parquet(tmp_path / "rows.parquet", row_group_size=rows_a_group if rows_a_group > 7 else 7_000)
+    assert read_file(tmp_path / "rows.parquet").equals(frame)
+
+
+def test_damaged_parquet_that_ends_polars_is_refused(tmp_path: Path) -> None:
+    """On some of these files polars panics or ends the process; what is not refused must come back."""
+    path = tmp_path / "rows.parquet"
+    TRICKY.write_parquet(path)
+    content = path.read_bytes()
+    for place in range(4, len(content) - 4):
+        path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        try:
+            read_file(path)
+        except DataError as error:
+            assert str(path) in str(error)

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from qwenkit.data.frames import UNSPLIT, read_folder
 from qwenkit.data.shards import Drift, join_shards
 from qwenkit.errors import DataError
 
@@ -69,3 +70,9 @@ def test_notes_about_many_columns_are_cut() -> None:
 def test_hostile_names_cannot_steer_the_terminal() -> None:
     _, drift = join({"\x1b[31m": ["a"]}, {"text": ["b"]})
     assert "\x1b" not in "".join(drift.describe())
+
+
+def test_shard_without_rows_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,A\n")
+    (tmp_path / "b.csv").write_text("text,label\n")
+    assert read_folder(tmp_path).splits[UNSPLIT].rows() == [("a", "A")]
