@@ -155,7 +155,7 @@ def read_folder(folder: Path) -> RawData:
     read = {role: _read_shards(paths) for role, paths in by_role.items() if paths}
     drift = reduce(Drift.join, (found for _, found in read.values()))
     splits = {role: frame for role, (frame, _) in read.items()}
-    return RawData(splits, (*notes, *drift.describe()), drift)
+    return RawData(splits, (*notes, *drift.describe()), drift=drift)
 
 
 def split_by_column(frame: pl.DataFrame) -> RawData:

@@ -188,9 +188,7 @@ def _place(marked: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, list[s
     return find_leaks(limited), notes
 
 
-def _load(
-    data: Any, model: Model, dataset: Dataset | None = None, console: Console | None = None
-) -> RawData:
+def _load(data: Any, model: Model, dataset: Dataset | None = None, console: Console | None = None) -> RawData:
     """Read the rows; files that lack the text or the label, or hold the label otherwise, are refused."""
     raw = load_source(data, dataset, console=console) if isinstance(data, Source) else to_raw(data)
     refuse_lacking(
