@@ -10,6 +10,7 @@ from qwenkit.data.file_kinds import kind_of
 from qwenkit.data.json_damage import explain_json
 from qwenkit.errors import DataError
 
+_SHOWN_CHARACTERS = 200
 _PARQUET_MARKS = (b"PAR1", b"PARE")
 
 
@@ -29,7 +30,8 @@ def explain_damage(path: Path, error: Exception) -> str:
         refuse_bad_utf8(path)
     if kind in (".jsonl", ".ndjson", ".json"):
         explain_json(path)
-    reason = str(error).strip().split("\n")[0].rstrip(".")
+    # It may quote a whole document.
+    reason = safe_text(str(error).strip().split("\n")[0].rstrip("."), limit=_SHOWN_CHARACTERS)
     return f"{reason}. It seems damaged: fetch it again" if kind == ".parquet" else reason
 
 
