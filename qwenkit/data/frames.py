@@ -61,7 +61,7 @@ def load_source(
 
     Args:
         settings: How much is wanted of what need not be read whole, RAID and a streamed set; None is all.
-        console: Shows how far a long file is read.
+        console: Shows how far what is read in parts is read.
 
     Raises:
         ConfigError: Streaming is asked of what is not on the hub.
@@ -78,7 +78,9 @@ def load_source(
         if settings.streaming:
             from qwenkit.data.streaming import stream_hub_splits
 
-            return stream_hub_splits(source.repo_id, source.revision, source.config_name, settings=settings)
+            return stream_hub_splits(
+                source.repo_id, source.revision, source.config_name, settings=settings, console=console
+            )
         return RawData(load_hub_splits(source.repo_id, source.revision, source.config_name))
     if source.kind == "demo":
         from qwenkit.data.demo import make_demo_rows

@@ -4,8 +4,7 @@ The first pass reads what names and describes each row, 12 bytes of which stay; 
 the rows that were chosen.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +46,16 @@ def read_raid(path: Path, *, max_rows: int | None, seed: int, console: Console |
         DataError: The file is missing, is no RAID file, or has no labels.
     """
     columns = choose_raid_columns(path)
-    progress = _Progress(path, console)
+    console = console or Console(quiet=True)
+    size, name = max(path.stat().st_size, 1), safe_text(path.name)
     is_chosen: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     if max_rows is not None:
-        with progress("counting") as on_read:
-            blocks = stream_csv(path, columns=[ID, *STRATA], on_read=on_read)
+        with console.progress(f"counting {name}", total=size, unit="bytes") as bar:
+            blocks = stream_csv(path, columns=[ID, *STRATA], on_read=bar.advance)
             is_chosen, notes = choose_sample(blocks, max_rows, seed=seed)
-    with progress("reading") as on_read:
-        frame = pl.concat(_pick(stream_csv(path, columns=columns, on_read=on_read), is_chosen))
+    with console.progress(f"reading {name}", total=size, unit="bytes") as bar:
+        frame = pl.concat(_pick(stream_csv(path, columns=columns, on_read=bar.advance), is_chosen))
     n_rows = frame.height if is_chosen is None else len(is_chosen)
     if not n_rows:
         raise DataError(f"{safe_text(str(path))} has a header but no rows.")
@@ -173,20 +173,3 @@ def _describe(
         return (note,)
     scarce = "human" if 2 * human < chosen else "machine"
     return (note, f"the file has no more {scarce} texts; class weights make up for it")
-
-
-class _Progress:
-    """Shows how much of the file is read, where there is a console to show it on."""
-
-    def __init__(self, path: Path, console: Console | None) -> None:
-        self._path = path
-        self._console = console
-
-    @contextmanager
-    def __call__(self, what: str) -> Iterator[Callable[[int], None]]:
-        if self._console is None:
-            yield lambda _: None
-            return
-        total = max(self._path.stat().st_size, 1)
-        with self._console.progress(f"{what} {safe_text(self._path.name)}", total=total, unit="bytes") as bar:
-            yield bar.advance

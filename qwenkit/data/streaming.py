@@ -1,6 +1,6 @@
 """Some rows of a hub data set that is not downloaded: scattered row groups of its Parquet files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from qwenkit.config.schema_model import Dataset
-from qwenkit.console import safe_text
+from qwenkit.console import Console, safe_text
 from qwenkit.data.frames import SPLITS, RawData, open_hub_dataset, to_frame
 from qwenkit.data.splits import find_roles
 from qwenkit.errors import DataError
@@ -27,6 +27,7 @@ def stream_hub_splits(
     config_name: str | None,
     *,
     settings: Dataset,
+    console: Console | None = None,
 ) -> RawData:
     """Read about as many rows of each split as max_rows and split_ratios want of it.
 
@@ -46,6 +47,7 @@ def stream_hub_splits(
         HubError: It cannot be had.
     """
     assert settings.max_rows is not None
+    console = console or Console(quiet=True)
     names = (settings.train_split, settings.validation_split, settings.test_split)
     ratios = dict(zip(SPLITS, settings.split_ratios, strict=True))
     frames = {}
@@ -55,16 +57,19 @@ def stream_hub_splits(
         whole = sum(ratios.get(role, 1.0) for role in roles)
         for role, name in roles.items():
             n_rows = ceil(settings.max_rows * ratios.get(role, 1.0) / whole)
-            frames[name] = stream_rows(opened[name], n_rows, seed=settings.shuffle_seed)
+            with console.progress(f"streaming {safe_text(name)}", total=n_rows, unit="rows") as bar:
+                rows = stream_rows(opened[name], n_rows, seed=settings.shuffle_seed, on_read=bar.advance)
+            frames[name] = rows
     counts = ", ".join(f"{safe_text(name)} {frame.height:,}" for name, frame in frames.items())
     return RawData(frames, (f"streamed, not downloaded: rows of scattered places ({counts})",))
 
 
-def stream_rows(split: Any, n_rows: int, *, seed: int) -> pl.DataFrame:
+def stream_rows(split: Any, n_rows: int, *, seed: int, on_read: Callable[[int], None]) -> pl.DataFrame:
     """Read rows from as many places as needed, in a random order of the places.
 
     Args:
         split: A datasets.IterableDataset as load_dataset gives it.
+        on_read: Told how many rows came in, each time that some did.
 
     Returns:
         n_rows to n_rows + BATCH_ROWS rows, or all that there are; none comes twice.
@@ -76,28 +81,36 @@ def stream_rows(split: Any, n_rows: int, *, seed: int) -> pl.DataFrame:
     import pyarrow as pa
 
     tables: list[pa.Table] = []
-    unfinished: list[tuple[Any, int]] = []
-    missing = n_rows
-    for piece, n_pieces in _scatter(split, np.random.default_rng(seed)):
-        share = min(ceil(n_rows / min(SCATTER, n_pieces)), missing)
-        found = list(_read_batches(piece, share))
-        tables += found
-        count = sum(table.num_rows for table in found)
-        missing -= count
-        if count >= share:
-            unfinished.append((piece, count))
-        if missing <= 0:
-            break
-    # The places that had enough for their share make up for those that had less.
-    while missing > 0 and unfinished:
-        piece, taken = unfinished.pop(0)
-        found = list(_read_batches(piece.skip(taken), missing))
-        tables += found
-        missing -= sum(table.num_rows for table in found)
+    for table in _read_places(split, n_rows, seed=seed):
+        tables.append(table)
+        on_read(table.num_rows)
     if not tables:
         raise DataError(f"the split {safe_text(str(split.split))} has no rows.")
     table = pa.concat_tables(tables, promote_options="permissive")
     return to_frame(datasets.Dataset(table, info=datasets.DatasetInfo(features=split.features)))
+
+
+def _read_places(split: Any, n_rows: int, *, seed: int) -> Iterator[Any]:
+    """Read Arrow tables: an equal share of every place, then more of those that had enough for theirs."""
+    unfinished: list[tuple[Any, int]] = []
+    missing = n_rows
+    for piece, n_pieces in _scatter(split, np.random.default_rng(seed)):
+        share = min(ceil(n_rows / min(SCATTER, n_pieces)), missing)
+        taken = 0
+        for table in _read_batches(piece, share):
+            taken += table.num_rows
+            yield table
+        missing -= taken
+        if missing <= 0:
+            return
+        if taken >= share:
+            unfinished.append((piece, taken))
+    for piece, taken in unfinished:
+        for table in _read_batches(piece.skip(taken), missing):
+            missing -= table.num_rows
+            yield table
+        if missing <= 0:
+            return
 
 
 def _scatter(split: Any, dice: np.random.Generator) -> Iterator[tuple[Any, int]]:
