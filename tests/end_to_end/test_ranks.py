@@ -33,8 +33,8 @@ EVEN_SETTINGS = (
     "training.num_train_epochs=1",
     "training.eval_samples=21",
     "evaluation.run_pre_training_eval=false",
-    "evaluation.bootstrap_draws=200",
 )
+EVALUATION = ("evaluation.bootstrap_draws=200", "evaluation.robustness=true", "evaluation.robustness_rows=6")
 SETTINGS = [part for setting in EVEN_SETTINGS for part in ("--set", setting)]
 # 245 rows to train on, in steps of 16: the last step of the epoch has 5.
 ROWS = 306
@@ -54,6 +54,20 @@ def launch(
     )
 
 
+def evaluate(root: Path, data: Path) -> list[str]:
+    """Score a file, attacked and cut short too."""
+    settings = [part for setting in EVALUATION for part in ("--set", setting)]
+    return ["evaluate", str(root / "tiny-toy"), "--data", str(data.with_name("other.csv")), *settings]
+
+
+def flatten(content: Any, name: str = "") -> dict[str, Any]:
+    """Name every number of nested JSON by where it stands."""
+    if isinstance(content, dict | list):
+        inner = content.items() if isinstance(content, dict) else enumerate(content)
+        return {key: number for at, value in inner for key, number in flatten(value, f"{name}/{at}").items()}
+    return {name: content} if isinstance(content, int | float) else {}
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -69,8 +83,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_one(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     """A run on one rank, evaluated: its root."""
     root = tmp_path_factory.mktemp("one") / "output"
-    evaluate = ["evaluate", str(root / "tiny-toy"), "--data", str(data.with_name("other.csv"))]
-    for words in (["train", "--dataset", str(data), *SETTINGS], evaluate):
+    for words in (["train", "--dataset", str(data), *SETTINGS], evaluate(root, data)):
         outcome = run_command([*words, "--root", str(root)])
         assert outcome["code"] == 0, outcome
     return root
@@ -85,7 +98,7 @@ def on_two(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, 
     texts.write_text("\n".join(TEXTS), encoding="utf-8")
     commands = [
         ["train", "--dataset", str(data), *SETTINGS, *root],
-        ["evaluate", str(folder / "output" / "tiny-toy"), "--data", str(data.with_name("other.csv")), *root],
+        [*evaluate(folder / "output", data), *root],
         ["predict", str(folder / "output" / "tiny-toy"), "--input", str(texts), "--json"],
         ["train", "--dataset", str(data), *SETTINGS, *root],
         ["train", "--dataset", str(folder / "nothing.csv"), *root],
@@ -116,6 +129,9 @@ def test_two_ranks_score_and_measure_as_one(on_one: Path, on_two: tuple[Path, An
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
         else:
             assert found[name].equals(expected[name]), name
+    assert expected.height == 75
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
+    assert flatten(metrics[1]) == pytest.approx(flatten(metrics[0]), rel=1e-4, abs=1e-6)
     points = [
         json.loads((root / "tiny-toy/trained/qwenkit.json").read_text()) for root in (on_one, on_two[0])
     ]

@@ -200,7 +200,8 @@ def test_a_checkpoint_holds_all_that_a_resume_needs_and_no_pickled_arguments(mak
         "train_rows": 80,
         "documents_per_step": 32,
     }
-    assert manifest.counts == {"step": 3, "epoch": 1.0}
+    micro_batches = {"documents": 8, "tokens": None}
+    assert manifest.counts == {"step": 3, "epoch": 1.0, "micro_batches": micro_batches}
 
 
 def test_no_checkpoint_points_into_its_staging_folder(make_trainer):
