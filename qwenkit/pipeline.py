@@ -465,6 +465,7 @@ class QwenTrainingPipeline:
             data: A labelled file instead of the test split that the model never saw.
             out: Folder for the results, instead of evaluated/ in the run.
         """
+        from qwenkit.steps.provenance import write_commands
         from qwenkit.steps.tracked_evaluation import track_evaluation
 
         if self._saved is None and not self.config.evaluation.run_post_training_eval:
@@ -485,6 +486,13 @@ class QwenTrainingPipeline:
                 validation_predictions=saved.validation_predictions,
                 scored_passes=saved.scored_folder(self.workspace),
                 may_reuse=not self._books.is_forced(EVALUATE),
+                commands=write_commands(
+                    plan,
+                    saved,
+                    root=self.config.paths.root,
+                    split=split,
+                    options={"--dataset": self._named["dataset"], "--data": data, "--out": out},
+                ),
                 track=partial(
                     track_evaluation,
                     tracker=self._tracker,

@@ -40,12 +40,18 @@ def describe_metrics(context: ReportContext) -> Section | None:
         return None
     columns, rows = metric_table(context.evaluation.metrics, context.analysis)
     grouped = context.analysis.n_groups < context.evaluation.metrics["rows"]
+    second = context.analysis.auroc_delong
+    delong = (
+        f" DeLong's for the AUROC, which takes rows for independent: {second.low:.4f} to {second.high:.4f}."
+        if second
+        else ""
+    )
     what = f"{context.analysis.n_groups:,} groups of near-duplicates" if grouped else "the rows"
     return Section(
         anchor="metrics",
         title="All metrics",
         lead=f"The intervals hold the true value with 95 % confidence: {context.analysis.draws:,} draws of "
-        f"{what}, by class.",
+        f"{what}, by class.{delong}",
         tables=[
             Table(
                 caption="Every metric with its interval",

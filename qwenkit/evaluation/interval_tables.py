@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qwenkit.console import safe_text
 from qwenkit.evaluation.analysis import ARGMAX, AchievedPoint, Analysis
 from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.slices import SliceResult
@@ -11,6 +12,7 @@ from qwenkit.evaluation.tables import TABLE_METRICS, format_number, format_perce
 TableText = tuple[list[str], list[list[str]]]
 
 SHOWN_SLICES = 15
+NAME_LIMIT = 60
 FEW_MARK = "*"
 """Stands behind a rate that fewer than 30 texts speak for."""
 
@@ -74,8 +76,14 @@ def slice_table(slices: Sequence[SliceResult], decision: str, *, limit: int = SH
     at = f", {target}" if target else ""
     worst = sorted(slices, key=lambda one: (one.is_small, -one.error_at(decision)))[:limit]
     return ["Slice", "Rows", f"FPR{at}", f"TPR{at}", "AUROC"], [
-        [f"{one.column} = {one.value}", f"{one.rows:,}", *slice_cells(one, decision)] for one in worst
+        [f"{cut_name(one.column)} = {cut_name(one.value)}", f"{one.rows:,}", *slice_cells(one, decision)]
+        for one in worst
     ]
+
+
+def cut_name(name: str) -> str:
+    """Keep a name out of the data to one short line."""
+    return safe_text(name, limit=NAME_LIMIT)
 
 
 def name_target(decision: str) -> str:

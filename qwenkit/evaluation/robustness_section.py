@@ -1,10 +1,8 @@
 """The report's section on attacks, short texts, and what training never saw."""
 
-from qwenkit.console import safe_text
 from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.interval_tables import TableText, name_target
 from qwenkit.evaluation.page import (
-    NAME_LIMIT,
     Cell,
     LabelledPicture,
     ReportContext,
@@ -94,12 +92,5 @@ def _to_table(caption: str, text: TableText) -> Table:
     return Table(
         caption=caption,
         columns=columns,
-        rows=[
-            # The names of held-out splits come from the data's columns.
-            [
-                Cell(text=safe_text(cell, limit=NAME_LIMIT) if place == 0 else cell)
-                for place, cell in enumerate(row)
-            ]
-            for row in rows
-        ],
+        rows=[[Cell(text=cell) for cell in row] for row in rows],
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from qwenkit.evaluation.bootstrap import Interval
-from qwenkit.evaluation.interval_tables import FEW_MARK, TableText, name_target, slice_cells
+from qwenkit.evaluation.interval_tables import FEW_MARK, TableText, cut_name, name_target, slice_cells
 from qwenkit.evaluation.robustness import ChallengeResult, Robustness
 from qwenkit.evaluation.tables import format_percent
 
@@ -42,7 +42,7 @@ def _change_table(robustness: Robustness, results: Sequence[ChallengeResult]) ->
 def _held_out_table(robustness: Robustness) -> TableText:
     """Lay out held-out splits with intervals, the whole test split first."""
     return ["Split", "Rows", "FPR", "TPR", "AUROC"], [
-        [one.name, f"{one.measured.rows:,}", *slice_cells(one.measured, robustness.decision)]
+        [cut_name(one.name), f"{one.measured.rows:,}", *slice_cells(one.measured, robustness.decision)]
         for one in (robustness.test, *robustness.held_out)
     ]
 

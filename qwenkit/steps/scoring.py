@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.artifacts import package_versions, read_manifest, verify
+from qwenkit.artifacts import read_manifest, verify
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
 from qwenkit.ranks import find_ranks
-from qwenkit.stages import PREPARE, TRAIN, StagePlan
+from qwenkit.stages import TRAIN, StagePlan
 from qwenkit.steps.active_run import read_training_log
 from qwenkit.steps.labelled import LabelledSet
+from qwenkit.steps.provenance import describe_provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +95,7 @@ def publish_evaluation(
     validation_predictions: Path | None = None,
     scored_passes: Path | None = None,
     may_reuse: bool = True,
+    commands: Mapping[str, str] | None = None,
     track: Callable[["Outcome"], None] | None = None,
 ) -> None:
     """Score rows, measure, compare and report, and publish it all as one artifact.
@@ -107,6 +109,7 @@ def publish_evaluation(
         validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
         scored_passes: Folder that keeps the passes of evaluation.robustness; None goes without robustness.
         may_reuse: Take the logits of an earlier evaluation of the same model on the same rows.
+        commands: That lead here, by what they do, for the report.
         track: Told of the outcome once it is published.
     """
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
@@ -151,7 +154,7 @@ def publish_evaluation(
             training_log=read_training_log(run),
             slice_columns=rows.slice_columns,
             leaks=rows.leaks,
-            provenance=describe_provenance(plan, bundle=bundle, rows=rows),
+            provenance=describe_provenance(plan, bundle=bundle, rows=rows, commands=commands or {}),
             notes=[DEMO_NOTE] if rows.is_demo else [],
             points=points,
             challenges=challenges,
@@ -231,26 +234,3 @@ def _score_rows(
     )
     logits = score_documents(model, tokenized, bundle=bundle, config=config, console=console, what=rows.title)
     return logits, np.asarray(tokenized["row_id"])
-
-
-def describe_provenance(
-    plan: StagePlan, *, bundle: "Bundle", rows: LabelledSet
-) -> Mapping[str, Mapping[str, Any]]:
-    """Say where an evaluation came from, by group, for the report."""
-    base = bundle.base_model
-    return {
-        "Model": {
-            "fingerprint": plan.inputs.get(TRAIN.name, "unknown"),
-            "base model": base.name,
-            "base revision": base.revision or base.sha256 or "unknown",
-            "held as": bundle.quantization.method,
-            "max_length": bundle.max_length,
-        },
-        "Data": {
-            "rows": rows.title,
-            "prepared": plan.inputs.get(PREPARE.name, "not a prepared set"),
-            **{name: value for name, value in rows.identity.items() if isinstance(value, str)},
-        },
-        "Evaluation": {"fingerprint": plan.fingerprint, **plan.settings},
-        "Versions": package_versions(),
-    }

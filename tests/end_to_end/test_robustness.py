@@ -1,6 +1,9 @@
 """evaluate --robustness, as a user types it: what is scored, what is kept, and what needs no model."""
 
+import html
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -79,6 +82,15 @@ def test_an_attacked_text_is_scored_as_prediction_would_and_after_the_rules(atta
     assert changed["homoglyph"] == rows.height
     # What the model's rules undo never reaches it.
     assert changed["upper_lower"] == changed["zero_width_space"] == 0
+
+
+def test_the_report_names_the_command_that_makes_it_again(attacked: Path) -> None:
+    report = html.unescape((attacked / "evaluated/after/report.html").read_text())
+    (command,) = re.findall(r"<bdi>(qwenkit evaluate [^<]*)</bdi>", report)
+    words = shlex.split(command)
+    assert "evaluation.robustness=true" in words and "evaluation.bootstrap_draws=200" in words
+    assert "up to date, skipped" in call(*words[1:])
+    assert f"qwenkit run --config {attacked}/config.yaml" in report
 
 
 def test_measuring_it_again_needs_no_model_but_a_damaged_pass_does(attacked: Path, tmp_path: Path) -> None:
