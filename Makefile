@@ -61,7 +61,7 @@ bench-train: $(READY) ## Training and evaluation against the stock Trainer, on a
 bench-gpu: $(READY) ## Training the 0.6B shape against the stock Trainer, on a GPU (ARGS=--tiny: a toy on the CPU)
 	$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
 
-bench-data: $(READY) ## How prepare grows with the set, to 200,000 rows (ARGS="50000 400000" for others)
+bench-data: $(READY) ## How prepare and tokenize grow with the set, to 400,000 rows (ARGS="50000 2000000" for others)
 	$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 wheel: $(READY) ## Build the wheel and try it in a clean environment

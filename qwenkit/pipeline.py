@@ -20,6 +20,7 @@ from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
+from qwenkit.steps.on_demand import MadeOnDemand, offer_datasets
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
 from qwenkit.text.attacks import ATTACKS, BY_MODEL
 from qwenkit.text.normalize import RULES
@@ -57,9 +58,9 @@ class QwenTrainingPipeline:
     label2id: Any = None
     id2label: Any = None
     class_weights: Any = None
-    train_dataset: Any = None
-    val_dataset: Any = None
-    test_dataset: Any = None
+    train_dataset: Any = MadeOnDemand()
+    val_dataset: Any = MadeOnDemand()
+    test_dataset: Any = MadeOnDemand()
     train_tokenized: Any = None
     val_tokenized: Any = None
     test_tokenized: Any = None
@@ -191,7 +192,7 @@ class QwenTrainingPipeline:
         """
         from qwenkit.data.augment import identify_paraphraser
         from qwenkit.data.prepare import prepare_splits
-        from qwenkit.data.prepared import read_prepared, to_dataset
+        from qwenkit.data.prepared import read_prepared
         from qwenkit.steps.source import find_source, refuse_other_origin
 
         if self._books.has_users("labels"):
@@ -210,7 +211,7 @@ class QwenTrainingPipeline:
             self._prepared = read_prepared(folder)
         self.dataset_name = source.dataset_name
         self.dataset_info = source.describe()
-        self._put_splits(DATASETS, {split: to_dataset(rows) for split, rows in self._prepared.splits.items()})
+        self._put_splits(DATASETS, offer_datasets(self._prepared.splits))
 
     @after("load_datasets")
     def create_label_mappings(self) -> None:
@@ -249,7 +250,7 @@ class QwenTrainingPipeline:
             self._books.put("tokenizer", load_tokenizer(name, revision=revision))
         elif self._books.must_make(self._plan_tokenize(), say=False):
             self.console.info(f"training a tokenizer of {settings.vocab_size:,} tokens on the train split")
-            texts = self._prepared.splits["train"]["text"].to_list()
+            texts = self._prepared.splits["train"]["text"]
             trained = train_tokenizer(texts, vocab_size=settings.vocab_size, max_length=settings.max_length)
             self._books.put("tokenizer", trained)
         else:
@@ -258,15 +259,17 @@ class QwenTrainingPipeline:
     @after("setup_tokenizer")
     def tokenize_datasets(self) -> None:
         """Turn the splits into token ids, or take the tokenized ones where they are up to date."""
+        from qwenkit.data.prepared import find_split
         from qwenkit.tokens.tokenized import read_tokenized, write_tokenized
 
+        prepared = self._books.plans[PREPARE.name].folder
         plan = self._plan_tokenize()
         self.console.header("tokenize", str(plan.folder))
         if self._books.must_make(plan):
             with self._books.publish(plan) as staging:
                 staging.counts |= write_tokenized(
                     staging.folder,
-                    self._prepared.splits,
+                    {split: find_split(prepared, split) for split in self._prepared.splits},
                     tokenizer=self.tokenizer,
                     settings=self.config.tokenization,
                     console=self.console,
@@ -674,7 +677,6 @@ class QwenTrainingPipeline:
         """Clean the rows that the user put in, and give them a folder of their own."""
         from qwenkit.data.augment import identify_paraphraser
         from qwenkit.data.prepare import prepare_splits
-        from qwenkit.data.prepared import to_dataset
         from qwenkit.steps.own_data import identify_rows, name_splits
 
         rows = {name: getattr(self, name) for name in DATASETS}
@@ -686,7 +688,7 @@ class QwenTrainingPipeline:
         folder = self.workspace.prepared(name)
         self._books.plan(PREPARE, folder, config=self.config, identity={**identify_rows(given), **own})
         self.dataset_info = {"name": name, "kind": "memory", "origin": "memory"}
-        self._put_splits(DATASETS, {split: to_dataset(rows) for split, rows in self._prepared.splits.items()})
+        self._put_splits(DATASETS, offer_datasets(self._prepared.splits))
 
     @property
     def _dataset_folder(self) -> str:

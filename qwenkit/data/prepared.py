@@ -1,6 +1,7 @@
 """What the stage leaves on disk: a Parquet file a split, labels, audit and overlap, and the way back."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,33 @@ from qwenkit.data.groups import GroupSummary
 from qwenkit.data.labels import LabelTable
 from qwenkit.data.overlap import Overlap
 from qwenkit.data.parquet import read_parquet, write_parquet
+
+
+class SplitFiles(Mapping[str, pl.DataFrame]):
+    """The splits of a prepared folder, each read when it is first asked for."""
+
+    def __init__(self, folder: Path, heights: Mapping[str, int]) -> None:
+        """Name them.
+
+        Args:
+            heights: Rows by split.
+        """
+        self.heights = heights
+        self._folder = folder
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def __getitem__(self, split: str) -> pl.DataFrame:
+        if split not in self._read:
+            if split not in self.heights:
+                raise KeyError(split)
+            self._read[split] = read_split(self._folder, split)
+        return self._read[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.heights)
+
+    def __len__(self) -> int:
+        return len(self.heights)
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,8 @@ class PreparedData:
     @property
     def written(self) -> dict[str, int]:
         """Rows of each final split; they add up to what all accounts kept and what was added."""
+        if isinstance(self.splits, SplitFiles):
+            return dict(self.splits.heights)
         return {split: frame.height for split, frame in self.splits.items()}
 
     def count_rows(self) -> dict[str, Any]:
@@ -64,7 +94,7 @@ class PreparedData:
 def write_prepared(folder: Path, prepared: PreparedData) -> None:
     """Write the files of the artifact into a folder that exists; the manifest is the caller's."""
     for split, frame in prepared.splits.items():
-        write_parquet(folder / f"{split}.parquet", frame)
+        write_parquet(find_split(folder, split), frame)
     write_json(folder / "labels.json", prepared.labels.to_json())
     audit = {
         **prepared.count_rows(),
@@ -79,14 +109,14 @@ def write_prepared(folder: Path, prepared: PreparedData) -> None:
 
 
 def read_prepared(folder: Path) -> PreparedData:
-    """Read the whole artifact back.
+    """Read the artifact back; a split's rows only when they are asked for.
 
     Raises:
-        ArtifactError: A file is missing or damaged.
+        ArtifactError: A file is missing or damaged; of a split it is found when its rows are read.
     """
     audit = read_json(folder / "audit.json")
     return PreparedData(
-        splits={split: read_split(folder, split) for split in audit["written"]},
+        splits=SplitFiles(folder, audit["written"]),
         labels=read_labels(folder),
         accounts={split: SplitAccount.from_json(counts) for split, counts in audit["splits"].items()},
         groups=GroupSummary.from_json(audit["groups"]),
@@ -107,11 +137,17 @@ def read_labels(folder: Path) -> LabelTable:
 
 def read_split(folder: Path, split: str) -> pl.DataFrame:
     """Read one split alone."""
-    return read_parquet(folder / f"{split}.parquet")
+    return read_parquet(find_split(folder, split))
+
+
+def find_split(folder: Path, split: str) -> Path:
+    """Give the file that holds a split."""
+    return folder / f"{split}.parquet"
 
 
 def to_dataset(frame: pl.DataFrame) -> Any:
     """Give a split as a datasets.Dataset, as a user of the class expects it."""
     import datasets
 
-    return datasets.Dataset.from_polars(frame)
+    # Not from_polars: it pickles all rows three times over for a fingerprint, which files in a cache need.
+    return datasets.Dataset(frame.to_arrow(), fingerprint=uuid.uuid4().hex)

@@ -90,7 +90,7 @@ class Bookkeeper:
 
     def has_users(self, *names: str) -> bool:
         """Tell whether one of these attributes holds an object that no step made."""
-        found = {name: getattr(self._owner, name) for name in names}
+        found = {name: self._peek(name) for name in names}
         return any(value is not None and value is not self._made.get(name) for name, value in found.items())
 
     def require(self, step: str) -> None:
@@ -103,7 +103,7 @@ class Bookkeeper:
         for name in list(STEPS)[: list(STEPS).index(step) + 1]:
             if owner.trained_folder is not None and (name in TRAINING_STEPS or step == "train"):
                 continue
-            lacks = any(getattr(owner, attribute) is None for attribute in STEPS[name].provides)
+            lacks = any(self._peek(attribute) is None for attribute in STEPS[name].provides)
             changes = [] if lacks else self._find_changes(name)
             if not lacks and not changes:
                 continue
@@ -128,7 +128,12 @@ class Bookkeeper:
     def _describe_basis(self, step: str) -> dict[str, Any]:
         config = self._owner.config
         settings = {} if config is None else flatten_config(config)
-        return STEPS[step].describe_basis(settings, lambda name: getattr(self._owner, name))
+        return STEPS[step].describe_basis(settings, self._peek)
+
+    def _peek(self, name: str) -> Any:
+        """Look at an attribute without having it made (steps/on_demand.py)."""
+        held = vars(self._owner)
+        return held[name] if name in held else getattr(self._owner, name)
 
 
 def _name_event(plan: StagePlan) -> str:

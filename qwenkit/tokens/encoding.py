@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import datasets
@@ -18,7 +19,13 @@ from transformers import PreTrainedTokenizerFast
 
 from qwenkit.console import Console
 from qwenkit.tokens.backend import encode_with_backend, normalize_texts, prepare_backend
-from qwenkit.tokens.batches import ENCODED_SCHEMA, BatchEncoder, iterate_batches
+from qwenkit.tokens.batches import (
+    ENCODED_SCHEMA,
+    BatchEncoder,
+    count_rows,
+    iterate_batches,
+    sample_texts,
+)
 from qwenkit.tokens.gate import LIBRARY, EncoderChoice, choose_encoder
 from qwenkit.tokens.processes import TokenizingProcesses
 
@@ -27,7 +34,8 @@ SAMPLED_ROWS = 1_000
 # The library does less than this in the time that it takes to compare ids and to start processes.
 LEAST_FAST_BYTES = 16_000_000
 
-Rows: TypeAlias = "pl.DataFrame | datasets.Dataset"
+# A path is that of a Parquet file.
+Rows: TypeAlias = "pl.DataFrame | datasets.Dataset | Path"
 
 
 def encode_texts(
@@ -115,7 +123,7 @@ class SplitEncoder:
             DataError: A column is missing, or a text is empty; the message names the row.
             ResourceError: A process was killed.
         """
-        with console.progress(description, len(rows), "rows") as bar:
+        with console.progress(description, count_rows(rows), "rows") as bar:
             for batch in _map_in_order(self._encode, iterate_batches(rows), workers=self._workers):
                 bar.advance(batch.num_rows)
                 yield batch
@@ -158,20 +166,15 @@ def open_encoder(
 def _choose(splits: Sequence[Rows], backend: Any, normalisation: Sequence[str]) -> EncoderChoice:
     """Ask the gate where there is enough text, with rows from all over the splits."""
     prepare_backend(backend)
-    n_rows = sum(map(len, splits))
-    step = max(n_rows // SAMPLED_ROWS, 1)
-    sample = [text for rows in splits for text in _take_texts(rows, step) if isinstance(text, str)]
-    size = sum(len(text.encode(errors="replace")) for text in sample) * step
+    sample, size = [], 0.0
+    for rows in splits:
+        texts = [text for text in sample_texts(rows, SAMPLED_ROWS // len(splits)) if isinstance(text, str)]
+        sample += texts
+        sampled_bytes = sum(len(text.encode(errors="replace")) for text in texts)
+        size += sampled_bytes * count_rows(rows) / max(len(texts), 1)
     if size < LEAST_FAST_BYTES:
         return EncoderChoice(LIBRARY, f"{size / 1e6:.1f} MB of text are too little to start processes for")
-    texts = [text for text in normalize_texts(sample, normalisation) if text.strip()]
-    return choose_encoder(backend, texts)
-
-
-def _take_texts(rows: Rows, step: int) -> list[Any]:
-    if isinstance(rows, pl.DataFrame):
-        return rows["text"].gather_every(step).to_list() if "text" in rows.columns else []
-    return rows.select(range(0, len(rows), step))["text"][:] if "text" in rows.column_names else []
+    return choose_encoder(backend, [text for text in normalize_texts(sample, normalisation) if text.strip()])
 
 
 class RowsFingerprint:

@@ -8,7 +8,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from transformers import PreTrainedTokenizerFast
 
@@ -16,7 +15,7 @@ from qwenkit.config.schema_model import Tokenization
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
 from qwenkit.tokens.batches import ENCODED_SCHEMA
-from qwenkit.tokens.encoding import RowsFingerprint, open_encoder
+from qwenkit.tokens.encoding import Rows, RowsFingerprint, open_encoder
 from qwenkit.tokens.lengths import show_lengths, summarize_lengths
 from qwenkit.tokens.tokenizer import load_tokenizer
 
@@ -26,7 +25,7 @@ SPLIT_ORDER = ("train", "validation", "test")
 
 def write_tokenized(
     folder: Path,
-    splits: Mapping[str, "pl.DataFrame | datasets.Dataset"],
+    splits: Mapping[str, Rows],
     *,
     tokenizer: PreTrainedTokenizerFast,
     settings: Tokenization,
@@ -37,7 +36,7 @@ def write_tokenized(
     Equal rows and tokenizer give equal files.
 
     Args:
-        splits: Columns row_id, text, label_id, and any others.
+        splits: Columns row_id, text, label_id, and any others; a Parquet file is never in memory as a whole.
 
     Returns:
         For the manifest: the lengths of each split in numbers, and under "encoder" what encoded, and why.

@@ -1,10 +1,13 @@
-"""How prepare grows: documents a second and peak memory on synthetic sets, each in a process of its own.
+"""How prepare and tokenize grow: documents a second and peak memory of the commands on synthetic sets.
 
-Run by `make bench-data`, or `python -m tests.benchmarks.scale 50000 100000`.
+Run by `make bench-data`, or `python -m tests.benchmarks.scale 50000 2000000` (`--in FOLDER` for files of some
+gigabytes, and keeps the synthetic sets there for the next time).
 """
 
+import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,24 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from qwenkit.tokens.tokenizer import train_tokenizer
+from tests.benchmarks.near_duplicates import read_passages
 from tests.data.documents import make_words
 
-SIZES = (50_000, 100_000, 200_000)
+SIZES = (50_000, 100_000, 200_000, 400_000)
 EXACT_SHARE, NEAR_SHARE = 0.05, 0.1
 VOCABULARY = 30_000
 # 290 words of 5 letters and a space are 1,750 characters.
 MEAN_WORDS = 290
 ROWS_AT_ONCE = 20_000
 MOST_ORIGINALS = 100_000
+POLL_SECONDS = 0.1
 SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "label", "domain_name")])
 
 
 def write_set(path: Path, n: int, *, seed: int = 0) -> int:
-    """Make up a labelled set of nine domains with 5 % exact and 10 % near-duplicates, and write it part by part.
+    """Make up a set of nine domains with 5 % exact and 10 % near-duplicates, and write it part by part.
 
     Near-duplicates have 2 to 25 % of their words replaced. Copies are of texts from anywhere before them.
 
@@ -89,47 +96,59 @@ def _remember(originals: list[np.ndarray], documents: list[np.ndarray], rng: np.
         originals.pop()
 
 
-def measure_prepare(path: Path) -> dict[str, Any]:
-    """Prepare a Parquet file as the command does, in this process: seconds, and its peak memory."""
-    from qwenkit.config.schema_model import Dataset, Model
-    from qwenkit.data.prepare import prepare_splits
-    from qwenkit.data.prepared import write_prepared
-    from qwenkit.data.sources import resolve_source
-
-    started, cpu = time.perf_counter(), time.process_time()
-    prepared = prepare_splits(resolve_source(str(path)), model=Model(), dataset=Dataset())
-    with tempfile.TemporaryDirectory() as folder:
-        write_prepared(Path(folder), prepared)
+def measure_command(*arguments: str) -> dict[str, float]:
+    """Run a qwenkit command: seconds, and the most memory that it and its processes held together."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    process = psutil.Popen([sys.executable, "-m", "qwenkit", *arguments], stdout=subprocess.DEVNULL)
+    peak_bytes = 0
+    while process.poll() is None:
+        peak_bytes = max(peak_bytes, sum(map(_resident_bytes, [process, *process.children(recursive=True)])))
+        time.sleep(POLL_SECONDS)
+    if process.returncode:
+        raise SystemExit(f"qwenkit {' '.join(arguments)} failed with exit code {process.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "groups": prepared.groups.groups,
-        "kept": prepared.groups.rows,
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "peak_bytes": peak_bytes,
     }
 
 
-def run(sizes: list[int]) -> None:
-    """Print a line a size, then the exponents of growth between the smallest and the largest."""
-    results = []
+def _resident_bytes(process: psutil.Process) -> int:
+    """Give what a process holds by itself; pages of a mapped file are the system's to take back."""
+    try:
+        memory = process.memory_info()
+    except psutil.NoSuchProcess:
+        return 0
+    return int(memory.rss - memory.shared)
+
+
+def run(sizes: list[int], folder: Path) -> None:
+    """Print two lines a size, then the exponents of growth between the smallest and the largest."""
+    results: dict[str, list[dict[str, float]]] = {"prepare": [], "tokenize": []}
+    tokenizer = folder / "tokenizer"
+    train_tokenizer(read_passages(), vocab_size=8_192, max_length=384).save_pretrained(tokenizer)
     for n in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "synthetic.parquet"
-            make_set(n).write_parquet(path)
-            command = [sys.executable, "-m", "tests.benchmarks.scale", "--measure", str(path)]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        results.append(json.loads(printed))
-        rate = n / results[-1]["seconds"]
-        first = sizes[0] / results[0]["seconds"]
-        write(
-            name=f"prepare {n}", value=round(rate), unit="documents/s", reference=round(first), **results[-1]
-        )
-    if len(sizes) > 1:
-        for measure in ("seconds", "cpu_seconds", "peak_bytes"):
-            exponent = log(results[-1][measure] / results[0][measure]) / log(sizes[-1] / sizes[0])
+        path = folder / f"synthetic-{n}.parquet"
+        if not path.exists():
+            write_set(path, n)
+        common = ["--root", str(folder / "output"), "--force", "--quiet"]
+        tokens = ["--set", f"tokenization.tokenizer={tokenizer}"]
+        for command, arguments in (("prepare", []), ("tokenize", tokens)):
+            found = measure_command(command, "--dataset", str(path), *common, *arguments)
+            results[command].append(found)
+            rate, first = n / found["seconds"], sizes[0] / results[command][0]["seconds"]
             write(
-                name=f"prepare, growth of {measure}", value=round(exponent, 3), unit="exponent", reference=1.1
+                name=f"{command} {n}", value=round(rate), unit="documents/s", reference=round(first), **found
             )
+        shutil.rmtree(folder / "output")
+    if len(sizes) > 1:
+        for command, found in results.items():
+            for measure in ("seconds", "cpu_seconds", "peak_bytes"):
+                exponent = log(found[-1][measure] / found[0][measure]) / log(sizes[-1] / sizes[0])
+                name = f"{command}, growth of {measure}"
+                write(name=name, value=round(exponent, 3), unit="exponent", reference=1.1)
 
 
 def write(*, value: float, reference: float, **facts: Any) -> None:
@@ -139,7 +158,12 @@ def write(*, value: float, reference: float, **facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        sys.stdout.write(json.dumps(measure_prepare(Path(sys.argv[2]))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=list(SIZES))
+    parser.add_argument("--in", dest="folder", type=Path)
+    chosen = parser.parse_args()
+    if chosen.folder:
+        run(chosen.sizes, chosen.folder)
     else:
-        run([int(size) for size in sys.argv[1:]] or list(SIZES))
+        with tempfile.TemporaryDirectory() as temporary:
+            run(chosen.sizes, Path(temporary))

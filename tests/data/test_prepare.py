@@ -15,6 +15,21 @@ from qwenkit.data.sources import resolve_source
 from qwenkit.errors import ArtifactError, ConfigError, DataError
 
 
+def test_prepared_rows_are_read_when_they_are_asked_for(prepare, rows: pl.DataFrame, tmp_path: Path) -> None:
+    prepared = prepare(rows)
+    write_prepared(tmp_path, prepared)
+    back = read_prepared(tmp_path)
+    (tmp_path / "train.parquet").unlink()
+    assert back.written == prepared.written
+    assert list(back.splits) == ["train", "validation", "test"]
+    assert back.splits["test"].equals(prepared.splits["test"])
+    assert back.splits["test"] is back.splits["test"]
+    with pytest.raises(ArtifactError, match=r"train\.parquet cannot be read"):
+        _ = back.splits["train"]
+    with pytest.raises(KeyError):
+        _ = back.splits["other"]
+
+
 def test_set_in_one_piece_is_cut_by_domain_and_label(prepare, rows: pl.DataFrame) -> None:
     prepared = prepare(rows)
     assert prepared.written == {"train": 160, "validation": 20, "test": 20}

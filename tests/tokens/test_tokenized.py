@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from qwenkit.config.schema_model import Tokenization
 from qwenkit.console import Console
+from qwenkit.data.parquet import write_parquet
 from qwenkit.errors import ArtifactError
 from qwenkit.tokens.encoding import encode_dataset
 from qwenkit.tokens.tokenized import read_tokenized, read_tokenizer, write_tokenized
@@ -61,6 +62,40 @@ def test_equal_input_gives_equal_files(tokenizer: PreTrainedTokenizerFast, tmp_p
     write(tmp_path / "first", tokenizer, Console(quiet=True))
     write(tmp_path / "second", tokenizer, Console(quiet=True))
     assert hash_files(tmp_path / "first") == hash_files(tmp_path / "second")
+
+
+def test_splits_in_parquet_files_are_encoded_as_those_in_memory(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    texts = [f"the river {number} ran" for number in range(22_000)]
+    rows = pl.DataFrame({"row_id": range(len(texts)), "text": texts, "label_id": [0] * len(texts)})
+    splits, files = {"train": rows}, {"train": tmp_path / "train.parquet"}
+    write_parquet(files["train"], rows)
+    options = {"tokenizer": tokenizer, "settings": SETTINGS, "console": Console(quiet=True)}
+    counts = write_tokenized(tmp_path / "files", files, **options)  # type: ignore[arg-type]
+    assert counts["train"] == write_tokenized(tmp_path / "frames", splits, **options)["train"]  # type: ignore[arg-type]
+    read, expected = read_tokenized(tmp_path / "files"), read_tokenized(tmp_path / "frames")
+    assert read["train"].to_dict() == expected["train"].to_dict()
+    assert read["train"]._fingerprint == expected["train"]._fingerprint
+
+
+def test_damaged_parquet_file_is_named_and_nothing_is_written_from_it(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    file = tmp_path / "train.parquet"
+    texts = [f"the river {number} ran" for number in range(2_000)]
+    write_parquet(file, pl.DataFrame({"row_id": range(2_000), "text": texts, "label_id": [0] * 2_000}))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"train\.parquet cannot be read.*qwenkit prepare --force"):
+        write_tokenized(
+            tmp_path / "out",
+            {"train": file},
+            tokenizer=tokenizer,
+            settings=SETTINGS,
+            console=Console(quiet=True),
+        )
 
 
 def test_counts_tell_the_truncated_rows_of_each_split(
