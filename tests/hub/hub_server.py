@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -56,7 +57,7 @@ class LocalHub:
             return None
         digest = hashlib.sha1(repo.encode())
         for path in self.list_files(repo):
-            digest.update(path.encode() + b"\0" + (self.folder / repo / path).read_bytes())
+            digest.update(path.encode() + b"\0" + hash_file(self.folder / repo / path).encode())
         return digest.hexdigest()
 
     def list_files(self, repo: str) -> list[str]:
@@ -157,11 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.hub.folder / repo / path
         if not file.is_file():
             return self._refuse(404, code="EntryNotFound", commit=commit)
-        self._send_file(file.read_bytes(), commit)
+        self._send_file(file, commit)
 
-    def _send_file(self, content: bytes, commit: str) -> None:
+    def _send_file(self, file: Path, commit: str) -> None:
         """Send a file or the asked range of it; clients insist on ETag, X-Repo-Commit and honest lengths."""
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
+        content = file.read_bytes()
+        headers = {"ETag": f'"{hash_file(file)}"', "X-Repo-Commit": commit}
         if self.command == "HEAD":
             return self._send(200, content, headers)
         if self.fault == "truncated":
@@ -218,9 +220,18 @@ def _describe_entry(path: Path, root: Path) -> dict[str, object]:
     relative = str(path.relative_to(root))
     if path.is_dir():
         return {"type": "directory", "path": relative, "oid": "0" * 40, "size": 0}
-    content = path.read_bytes()
-    oid = hashlib.sha1(content).hexdigest()
-    return {"type": "file", "path": relative, "oid": oid, "size": len(content)}
+    return {"type": "file", "path": relative, "oid": hash_file(path)[:40], "size": path.stat().st_size}
+
+
+def hash_file(path: Path) -> str:
+    """Hash the content, once for each time that the file was written."""
+    status = path.stat()
+    return _hash_content(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _hash_content(path: Path, changed_ns: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main() -> None:
