@@ -53,15 +53,15 @@ def describe_worst(robustness: Robustness, *, positive: str, others: str) -> str
     tprs, fprs = _list_rates(robustness, "tpr"), _list_rates(robustness, "fpr")
     if tprs:
         clean, title, worst = _pick_worst(tprs, min)
-        parts.append(
-            f"it finds {clean} of the {positive} rows as they are and {worst} under the worst ({title})"
-        )
+        found = f"it finds {clean} of the {positive} rows as they are"
+        parts.append(f"{found} and {worst} under the worst attack ({title})")
     if fprs:
         clean, title, worst = _pick_worst(fprs, max)
         parts.append(
             f"it wrongly flags {clean} of the {others} rows as they are and at most {worst} ({title})"
         )
-    return "Of these attacks, " + "; ".join(parts) + "." if parts else ""
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
 
 
 def _list_rates(robustness: Robustness, kind: str) -> dict[str, float]:
