@@ -127,3 +127,14 @@ def test_an_alpha_that_was_written_stays_and_is_mentioned(write: Write) -> None:
 
 def test_an_option_nobody_knows_is_an_unknown_setting() -> None:
     assert "unknown setting" in refuse(learnign_rate=3)
+
+
+def test_no_rehearsal_is_the_setting_of_that_name() -> None:
+    assert load_config(None).config.training.rehearsal == "auto"
+    loaded = load_config(None, named={"rehearsal": False, "wandb": False})
+    assert loaded.config.training.rehearsal is False
+    assert {loaded.given[name].origin.label for name in ("training.rehearsal", "wandb.enabled")} == {
+        "--no-rehearsal",
+        "--no-wandb",
+    }
+    assert load_config(None, named={"rehearsal": None}).config.training.rehearsal == "auto"

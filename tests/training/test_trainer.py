@@ -48,7 +48,7 @@ def reference_step(model, rows, indices, weights=WEIGHTS):
 def test_first_step_equals_plain_cross_entropy_document_by_document(base_folder, make_trainer):
     rows = make_rows(80)
     losses, norms = losses_and_norms(make_trainer(train_dataset=rows))
-    first_step = next(iter(StepSampler(80, documents_per_step=32, seed=42)))
+    first_step = next(iter(StepSampler(rows["length"][:], documents_per_step=32, seed=42)))
     loss, norm = reference_step(load_lora(base_folder), rows, first_step)
     assert losses[0] == pytest.approx(loss, rel=TOLERANCE)
     assert norms[0] == pytest.approx(norm, rel=TOLERANCE)
@@ -273,7 +273,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(base
     model = load_lora(base_folder)
     poison(model)
     rows = make_rows(80)
-    bad_row = list(StepSampler(80, documents_per_step=32, seed=42))[1][5]
+    bad_row = list(StepSampler(rows["length"][:], documents_per_step=32, seed=42))[1][5]
     columns = rows.to_dict()
     columns["input_ids"][bad_row][0] = VOCAB - 1
     rows = type(rows).from_dict(columns, features=rows.features)
