@@ -17,6 +17,9 @@ DECISIVE = (
     "training.gradient_checkpointing",
     "training.per_device_train_batch_size",
     "training.micro_batch_tokens",
+    "training.compile",
+    "training.liger",
+    "training.tf32",
 )
 
 

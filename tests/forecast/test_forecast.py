@@ -71,7 +71,12 @@ def test_the_rate_is_that_of_the_newest_like_run(finished: QwenTrainingPipeline)
     assert rate is not None and rate.tokens_per_second > 0
     assert str(finished.run_folder) in rate.source
     assert find_measured_rate(workspace, config_of(finished, "training.num_train_epochs=7")) == rate
-    for other in ("quantization.enabled=false", "peft.lora_r=4", "model.tiny.hidden_size=64"):
+    for other in (
+        "quantization.enabled=false",
+        "peft.lora_r=4",
+        "model.tiny.hidden_size=64",
+        "training.compile=true",
+    ):
         assert find_measured_rate(workspace, config_of(finished, other)) is None
 
 
