@@ -1,7 +1,7 @@
 """The only forward for scoring: the same padding, order and arithmetic in training, evaluation and export."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from qwenkit.modeling.bundle import LoadedClassifier, load_model
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.merging import merged_where_exact
 from qwenkit.modeling.operating_point import OperatingPoint, decide
-from qwenkit.modeling.quantization import HEAD_NAME
+from qwenkit.modeling.precision import arithmetic, find_dtype
 from qwenkit.ranks import ALONE, Ranks, deal_evenly
 
 DOCUMENTS_PER_BATCH = 32
@@ -165,11 +165,11 @@ def predict_logits(
     lengths = np.diff(offsets)
     _check_rows(ids, offsets, pad_token_id)
     batches = list(plan_batches(lengths, batch_tokens=batch_tokens, multiple=multiple))
-    dtype = dtype or _find_dtype(model)
+    dtype = dtype or find_dtype(model)
 
     def score(rows: np.ndarray) -> np.ndarray:
         batch = pad_rows(ids, offsets, rows, pad_token_id=pad_token_id, multiple=multiple)
-        with torch.inference_mode(), _arithmetic(model, dtype):
+        with torch.inference_mode(), arithmetic(model, dtype):
             return _forward(model, batch)
 
     was_training = model.training
@@ -241,34 +241,6 @@ def flatten_ids(input_ids: Any) -> tuple[np.ndarray, np.ndarray]:
 def round_up(number: int, multiple: int) -> int:
     """Round up to a multiple."""
     return -(-number // multiple) * multiple
-
-
-def _find_dtype(model: nn.Module) -> str:
-    return "bfloat16" if any(p.dtype == torch.bfloat16 for p in model.parameters()) else "float32"
-
-
-@contextmanager
-def _arithmetic(model: nn.Module, dtype: str) -> Iterator[None]:
-    """Compute in bfloat16 where that is asked or met, but the logits themselves in float32.
-
-    In bfloat16 a logit has eight bits: documents would tie by the hundred where a low false-positive rate
-    is decided.
-    """
-    device_type = next(model.parameters()).device.type
-    head = next(module for name, module in model.named_modules() if name.split(".")[-1] == HEAD_NAME)
-
-    def compute_in_float32(module: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        if output.dtype == torch.float32:
-            return output
-        with torch.autocast(device_type, enabled=False):
-            return nn.functional.linear(args[0].float(), module.weight.float())
-
-    hook = head.register_forward_hook(compute_in_float32)
-    try:
-        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
-            yield
-    finally:
-        hook.remove()
 
 
 def _forward(model: nn.Module, batch: torch.Tensor) -> np.ndarray:

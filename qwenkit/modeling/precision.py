@@ -1,0 +1,39 @@
+"""In what precision documents are scored: bfloat16 where that is asked or met, the logits in float32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from qwenkit.modeling.quantization import HEAD_NAME
+
+
+def find_dtype(model: nn.Module) -> str:
+    """Tell in what a model computes unless asked otherwise: in bfloat16 where some weights are held in it."""
+    return "bfloat16" if any(p.dtype == torch.bfloat16 for p in model.parameters()) else "float32"
+
+
+@contextmanager
+def arithmetic(model: nn.Module, dtype: str) -> Iterator[None]:
+    """Compute in bfloat16 where that is asked or met, but the logits themselves in float32.
+
+    In bfloat16 a logit has eight bits: documents would tie by the hundred where a low false-positive rate
+    is decided.
+    """
+    device_type = next(model.parameters()).device.type
+    head = next(module for name, module in model.named_modules() if name.split(".")[-1] == HEAD_NAME)
+
+    def compute_in_float32(module: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        if output.dtype == torch.float32:
+            return output
+        with torch.autocast(device_type, enabled=False):
+            return nn.functional.linear(args[0].float(), module.weight.float())
+
+    hook = head.register_forward_hook(compute_in_float32)
+    try:
+        with torch.autocast(device_type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            yield
+    finally:
+        hook.remove()
