@@ -18,6 +18,7 @@ from qwenkit.config import (
     setting_names,
     shipped_configs,
 )
+from qwenkit.config.schema_training import Training
 
 AWKWARD = [
     "no",
@@ -66,7 +67,8 @@ def test_other_yaml_readers_see_the_same_values(name: str) -> None:
 
 def test_comments_are_the_help_texts() -> None:
     text = config_to_yaml(Config(), comments=True)
-    assert "  # Micro-batches summed before one optimizer step: 32 x 8 = 256 documents, shared by all devices.\n" in text
+    meaning = Training.model_fields["gradient_accumulation_steps"].description
+    assert f"  # {meaning}\n" in text
     assert max(map(len, text.splitlines())) <= 110
     assert "#" not in config_to_yaml(Config(), comments=False)
 
