@@ -133,7 +133,7 @@ def run(sizes: list[int], folder: Path) -> None:
         path = folder / f"synthetic-{n}.parquet"
         if not path.exists():
             write_set(path, n)
-        common = ["--root", str(folder / "output"), "--force", "--quiet"]
+        common = ["--root", str(folder / "output"), "--quiet"]
         tokens = ["--set", f"tokenization.tokenizer={tokenizer}"]
         for command, arguments in (("prepare", []), ("tokenize", tokens)):
             found = measure_command(command, "--dataset", str(path), *common, *arguments)
