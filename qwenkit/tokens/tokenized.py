@@ -79,7 +79,8 @@ def _write_split(folder: Path, batches: Iterable[pa.RecordBatch]) -> np.ndarray:
         for batch in batches:
             writer.write_batch(batch)
             fingerprint.add(batch)
-            full_lengths.append(batch.column("full_length").to_numpy())
+            # A view would keep the whole batch in memory.
+            full_lengths.append(batch.column("full_length").to_numpy().copy())
     # datasets writes one row, and beside it what it wants to find there; then all rows take the place of one.
     all_rows = pa.ipc.open_stream(pa.memory_map(str(written)))
     first = pa.Table.from_batches(islice(all_rows, 1), ENCODED_SCHEMA).slice(0, 1)
