@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_toy_csv
+from tests.data.raid_rows import ROWS_A_SOURCE, write_raid_csv
 from tests.end_to_end.processes import CommandProcess, Outcome, make_environment
 from tests.end_to_end.readme_commands import README, Snippet, find_snippets, read_snippets
 from tests.hub.hub_server import LocalHub
@@ -39,7 +40,7 @@ ON_DISK = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader of the README works; mine.csv is there already."""
+    """Where the reader of the README works; mine.csv and RAID's train.csv are there already."""
     folder = tmp_path_factory.mktemp("reader") / "work"
     folder.mkdir()
     toy = write_toy_csv(folder / "mine.csv", rows=400).read_text()
@@ -47,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for theirs, own in names.items():
         toy = toy.replace(theirs, own)
     (folder / "mine.csv").write_text(toy)
+    write_raid_csv(folder / "train.csv", 16 * ROWS_A_SOURCE)
     return folder
 
 
