@@ -159,7 +159,7 @@ def benchmark_evaluation(documents: int, repetitions: int, sizes: dict[str, int]
     config = make_config()
     model = make_model(config, sizes)
     rows = draw_documents(documents, vocab_size=VOCABULARY, seed=1)
-    batch = 4 * DOCUMENTS_PER_BATCH
+    batch = DOCUMENTS_PER_BATCH
     with TemporaryDirectory() as name:
         trainer = make_stock_predictor(model, Path(name), batch=batch, multiple=8)
         plain = rows.select_columns(["input_ids", "labels"])

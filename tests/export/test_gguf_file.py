@@ -14,7 +14,8 @@ from qwenkit.config.schema import Export
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.gguf_file import FORMAT
 from qwenkit.modeling.bundle import LoadedClassifier
-from qwenkit.modeling.predictor import compute_probabilities, predict_logits
+from qwenkit.modeling.predictor import predict_logits
+from qwenkit.probabilities import softmax
 from qwenkit.tokens.encoding import encode_texts
 from tests.modeling.tiny_models import load_tiny, make_bundle, make_documents, make_tokenizer, train_briefly
 from tests.tokens.conftest import AWKWARD_TEXTS
@@ -73,16 +74,16 @@ def score_trained(trained, input_ids):
     """Give probabilities with the temperature applied."""
     logits = predict_logits(trained.model, input_ids, pad_token_id=PAD, batch_tokens=1000)
     assert logits.std() > 0.5
-    return compute_probabilities(logits, temperature=trained.bundle.temperature)
+    return softmax(logits / trained.bundle.temperature)
 
 
 def score_trained_one(trained, ids):
     logits = predict_logits(trained.model, [ids], pad_token_id=PAD, batch_tokens=1000)
-    return compute_probabilities(logits, temperature=trained.bundle.temperature)[0]
+    return softmax(logits / trained.bundle.temperature)[0]
 
 
 def score_file(folder):
-    return compute_probabilities(FORMAT.score(folder, DOCUMENTS, device="cpu"))
+    return softmax(FORMAT.score(folder, DOCUMENTS, device="cpu"))
 
 
 def test_llama_cpp_gives_the_probabilities_of_all_three_classes(folder, expected):

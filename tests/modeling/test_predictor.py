@@ -12,12 +12,12 @@ from qwenkit.modeling.adapters import apply_adapter
 from qwenkit.modeling.bundle import LoadedClassifier
 from qwenkit.modeling.predictor import (
     Predictor,
-    compute_probabilities,
     flatten_ids,
     pad_rows,
     plan_batches,
     predict_logits,
 )
+from qwenkit.probabilities import softmax
 from tests.modeling.tiny_models import (
     LABELS,
     load_tiny,
@@ -169,7 +169,7 @@ def test_float32_weights_can_be_scored_as_in_mixed_precision(model):
 
 def test_probabilities_are_calibrated_and_add_up():
     logits = np.array([[2.0, -2.0], [1000.0, 0.0]], dtype=np.float32)
-    cool = compute_probabilities(logits, temperature=4.0)
+    cool = softmax(logits / 4.0)
     np.testing.assert_allclose(cool[0], [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
     np.testing.assert_allclose(cool.sum(axis=1), 1)
     assert cool.dtype == np.float64
@@ -180,7 +180,7 @@ def test_texts_are_scored_with_the_label_names_of_the_bundle(tmp_path):
     predictor = Predictor.from_folder(tmp_path, device="cpu")
     result = predictor.predict(["the quick brown fox", "it is raining <|endoftext|>", "x" * 500])
     assert result.logits.shape == (3, 2)
-    np.testing.assert_allclose(result.probabilities, compute_probabilities(result.logits / 2), atol=1e-9)
+    np.testing.assert_allclose(result.probabilities, softmax(result.logits / 2), atol=1e-9)
     assert result.labels == LABELS
     assert np.array_equal(result.label_ids, result.logits.argmax(axis=1))
     assert result.label_ids.dtype == np.int64
