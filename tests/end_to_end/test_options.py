@@ -172,6 +172,7 @@ def test_predict_names_what_is_wrong_with_its_files(
     message: str,
 ) -> None:
     write_inputs(tmp_path)
+    (tmp_path / "texts.pdf").write_bytes(b"%PDF-1.7")
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["predict", str(run), *arguments], input="\n \n")
     assert result.exit_code == 2, result.output
