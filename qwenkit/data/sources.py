@@ -136,6 +136,12 @@ def resolve_raid(name: str | None, max_rows: int | None, *, known: tuple[str, st
         )
     path = Path(name).expanduser()
     is_gone = known is not None and not path.exists()
+    if not is_gone and not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(
+            f"{safe_text(str(path))} {found} (looked in {path.absolute().parent}): set dataset.path to RAID's "
+            "train.csv."
+        )
     stamp = known[0] if known is not None and is_gone else _stamp_file(path)
     if known is not None and known[0] == stamp:
         content = known[1]
@@ -155,8 +161,6 @@ def resolve_raid(name: str | None, max_rows: int | None, *, known: tuple[str, st
 
 
 def _stamp_file(path: Path) -> str:
-    if not path.is_file():
-        return ""
     status = path.stat()
     return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
 
