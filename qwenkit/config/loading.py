@@ -114,7 +114,7 @@ def build_config(
     try:
         config = Config.model_validate(_nest(values))
     except ValidationError as error:
-        problems += problems_of(error)
+        problems += problems_of(error, known)
         wrong = {each.name for each in problems}
         config = Config.model_validate(
             _nest({name: each for name, each in values.items() if name not in wrong})

@@ -99,20 +99,47 @@ def config_error(source: str, problems: Sequence[ConfigProblem]) -> ConfigError:
     return ConfigError("\n".join(lines))
 
 
-def problems_of(error: "ValidationError", section: str = "") -> list[ConfigProblem]:
+def problems_of(
+    error: "ValidationError", known: Collection[str], *, section: str = ""
+) -> list[ConfigProblem]:
     """Say a pydantic error in our words.
 
     Args:
+        known: Dotted names of the settings below what was validated.
         section: Dotted name of the section that was validated, empty for the whole config.
     """
     problems = []
+    alternatives: dict[str, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        location = detail["loc"]
-        depth = next((at for at, part in enumerate(location) if not isinstance(part, str)), len(location))
-        name = ".".join([*([section] if section else []), *map(str, location[:depth])])
-        item = f"item {int(location[depth]) + 1}: " if depth < len(location) else ""
+        name, rest = _split_location(detail["loc"], known)
+        if rest and isinstance(rest[0], str):
+            alternatives.setdefault(name, []).append(detail)
+            continue
+        item = f"item {int(rest[0]) + 1}: " if rest else ""
         problems.append(ConfigProblem(name, item + _describe(detail)))
-    return problems
+    # A setting of several kinds ("a number or auto") has an error for each kind that it is not.
+    problems += [ConfigProblem(name, _describe_all(details)) for name, details in alternatives.items()]
+    return [replace(each, name=f"{section}.{each.name}") for each in problems] if section else problems
+
+
+def _split_location(
+    location: tuple[int | str, ...], known: Collection[str]
+) -> tuple[str, tuple[int | str, ...]]:
+    """Tell the setting's name from what pydantic adds to it: an item, a key, a kind that it might be of."""
+    depth = next((at for at, part in enumerate(location) if not isinstance(part, str)), len(location))
+    for end in range(1, depth + 1):
+        name = ".".join(map(str, location[:end]))
+        if name in known:
+            return name, location[end:]
+    return ".".join(map(str, location[:depth])), location[depth:]
+
+
+def _describe_all(details: "Sequence[ErrorDetails]") -> str:
+    """Say in one sentence what all kinds of a setting expect."""
+    expected = dict.fromkeys(wanted for each in details if (wanted := _expect(each)) is not None)
+    if not expected:
+        return _describe(details[0])
+    return f"expected {' or '.join(expected)}, found {show_value(details[0]['input'])}"
 
 
 def unknown_setting(name: str, known: Collection[str]) -> ConfigProblem:
@@ -193,15 +220,10 @@ def list_names(names: Iterable[str]) -> str:
 
 
 def _describe(detail: "ErrorDetails") -> str:
-    kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        expected = context["expected"].replace("'", "").replace("True", "true").replace("False", "false")
-    elif kind in _EXPECTED:
-        expected = _EXPECTED[kind].format(**context)
-    else:
-        return detail["msg"]
+    kind, found = detail["type"], detail["input"]
+    expected = _expect(detail)
+    if expected is None:
+        return str(detail["ctx"]["error"]) if kind == "value_error" else detail["msg"]
     if kind in ("too_short", "too_long"):
         return f"expected {expected}, found {len(found)}"
     advice = ""
@@ -210,3 +232,11 @@ def _describe(detail: "ErrorDetails") -> str:
     elif kind == "string_type" and isinstance(found, (int, float)):
         advice = "; put it in quotes"
     return f"expected {expected}, found {show_value(found)}{advice}"
+
+
+def _expect(detail: "ErrorDetails") -> str | None:
+    """Name what would have been right; None where pydantic or a check of ours says more than that."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", "").replace("True", "true").replace("False", "false")
+    return _EXPECTED[kind].format(**context) if kind in _EXPECTED else None

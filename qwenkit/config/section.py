@@ -45,7 +45,8 @@ class Section(BaseModel):
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            raise config_error("the config", problems_of(error, self.section_name)) from None
+            known = [each for each, _ in iterate_fields(type(self))]
+            raise config_error("the config", problems_of(error, known, section=self.section_name)) from None
 
     def _require(self, key: str) -> None:
         if key in type(self).model_fields:

@@ -139,8 +139,8 @@ def resolve_raid(name: str | None, max_rows: int | None, *, known: tuple[str, st
     if not is_gone and not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(
-            f"{safe_text(str(path))} {found} (looked in {path.absolute().parent}): set dataset.path to RAID's "
-            "train.csv."
+            f"{safe_text(str(path))} {found} (looked in {path.absolute().parent}): set dataset.path to "
+            "RAID's train.csv."
         )
     stamp = known[0] if known is not None and is_gone else _stamp_file(path)
     if known is not None and known[0] == stamp:

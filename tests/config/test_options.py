@@ -138,3 +138,19 @@ def test_no_rehearsal_is_the_setting_of_that_name() -> None:
         "--no-wandb",
     }
     assert load_config(None, named={"rehearsal": None}).config.training.rehearsal == "auto"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.micro_batch_tokens=lots", "expected a whole number or auto, found 'lots'"),
+        ("training.micro_batch_tokens=0", "expected at least 1 or auto, found 0"),
+        ("training.rehearsal=1", "expected true or false or auto, found 1"),
+        ("model.label_mapping={0: [1]}", "expected text, found [1]"),
+    ],
+)
+def test_a_setting_of_several_kinds_says_in_one_line_what_it_takes(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(overrides=[setting])
+    name = setting.partition("=")[0]
+    assert str(refused.value).splitlines()[1:] == [f"  --set  {name}   {message}"]

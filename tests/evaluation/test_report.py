@@ -373,7 +373,7 @@ def test_robustness_says_what_the_worst_attack_does_and_against_what(full_contex
     html = render_report(full_context)
     text = " ".join("".join(Page(html).text).split())
     worst = full_context.robustness.attacks[0]
-    assert f"under the worst ({worst.title})" in text
+    assert f"under the worst attack ({worst.title})" in text
     assert "Misspelling (approximate) and Synonyms (approximate) stand in for attacks of RAID" in text
     assert all(attack.title in text for attack in ATTACKS.values())
     assert "What training never saw, beside the test split" in text
