@@ -53,6 +53,9 @@ class Story:
         self.after_model_moved = self.online.call(RUN)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def story(repos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
@@ -193,7 +196,6 @@ def is_one_error(outcome: Outcome) -> bool:
     return outcome.err.startswith("error: ") and outcome.err.count("\n") == 1 and not outcome.trace
 
 
-@pytest.mark.slow
 def test_when_the_hub_is_gone_what_was_made_serves_on_and_the_rest_is_one_line(story: Story) -> None:
     home = story.output.parents[1]
     process = CommandProcess(home / "work", make_environment(home))
@@ -211,7 +213,6 @@ def test_when_the_hub_is_gone_what_was_made_serves_on_and_the_rest_is_one_line(s
     assert predicted.err == ""
 
 
-@pytest.mark.slow
 def test_a_bad_token_is_one_line_that_does_not_quote_it(story: Story) -> None:
     home = story.output.parents[1]
     environment = make_environment(home, endpoint=story.hub.endpoint, HF_TOKEN="hf_badTokenOfSomebody")

@@ -21,6 +21,7 @@ def find_files_with(folder: Path, secret: str) -> list[Path]:
     return [path for path in files if secret.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_quiet_run_prints_nothing_tracks_offline_and_writes_no_secret(
     hub: LocalHub, tmp_path: Path
 ) -> None:

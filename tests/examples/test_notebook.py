@@ -106,6 +106,7 @@ def check_shown(cells: dict[str, Any], *, is_trained_already: bool = False) -> s
     return "".join(html)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_on_own_data_and_shows_hostile_text_as_text(
     toy_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
