@@ -139,7 +139,8 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
     parts = []
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # Read ahead, the file's own bytes would stay in memory until the end.
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             # polars panics, and prints a trace, where metadata or names are no UTF-8: the first are left out,
             # the second are decoded here, which raises.
             schema = file.schema_arrow.remove_metadata()
