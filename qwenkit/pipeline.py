@@ -18,7 +18,7 @@ from qwenkit.console import Console
 from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
 from qwenkit.saved import SavedModel, find_model
-from qwenkit.stages import EVALUATE, EXPORT, PREPARE, STAGES, TOKENIZE, TRAIN, StagePlan
+from qwenkit.stages import EVALUATE, EXPORT, PREPARE, SPLITS, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.on_demand import MadeOnDemand, offer_datasets
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from qwenkit.steps.base import ChosenBase
     from qwenkit.steps.labelled import LabelledSet
 
-SPLITS = ("train", "validation", "test")
 BEFORE = "before"
 
 

@@ -14,6 +14,9 @@ from typing import Any
 from qwenkit.artifacts import Staging, explain_staleness, fingerprint, publish, read_manifest, verify
 from qwenkit.errors import ArtifactError
 
+SPLITS = ("train", "validation", "test")
+"""Of every data set, in this order; prepared data may have further test splits (data/holdout.py)."""
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -18,7 +18,6 @@ from qwenkit.data.shards import Drift, join_shards
 from qwenkit.data.sources import Source
 from qwenkit.errors import ConfigError, DataError
 
-SPLITS = ("train", "validation", "test")
 UNSPLIT = "all"
 
 # The three roles, each with the names that data sets in the wild give it.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from qwenkit.data.frames import SPLITS
+from qwenkit.stages import SPLITS
 
 Leakage = Literal["report", "drop_from_train", "drop_from_eval", "resplit"]
 

@@ -12,7 +12,7 @@ from qwenkit.config.schema_training import ClassWeights
 from qwenkit.console import Console, safe_text
 from qwenkit.data.augment import augment_train
 from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
-from qwenkit.data.frames import SPLITS, UNSPLIT, RawData, load_source, to_raw
+from qwenkit.data.frames import UNSPLIT, RawData, load_source, to_raw
 from qwenkit.data.groups import GroupSummary, describe_groups, group_rows
 from qwenkit.data.holdout import mark_held_out, name_split, place_held_out
 from qwenkit.data.labels import LabelTable, choose_class_weights, count_labels, list_values
@@ -24,6 +24,7 @@ from qwenkit.data.shards import refuse_lacking, refuse_mixed_labels
 from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.stages import SPLITS
 from qwenkit.text.attacks import require_attacks
 from qwenkit.text.normalize import require_rules
 

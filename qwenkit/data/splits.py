@@ -6,8 +6,9 @@ import polars as pl
 
 from qwenkit.console import safe_text
 from qwenkit.data.dealing import assign_splits
-from qwenkit.data.frames import SPLIT_NAMES, SPLITS, UNSPLIT
+from qwenkit.data.frames import SPLIT_NAMES, UNSPLIT
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.stages import SPLITS
 
 # Of copies in two splits the evaluation keeps its own: scores stay comparable with others' on the same test
 # rows, and what a model is tested on is what it has not seen. Train has the most rows to lose.

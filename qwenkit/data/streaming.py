@@ -9,10 +9,11 @@ import polars as pl
 
 from qwenkit.config.schema_model import Dataset
 from qwenkit.console import Console, safe_text
-from qwenkit.data.frames import SPLITS, RawData, open_hub_dataset, to_frame
+from qwenkit.data.frames import RawData, open_hub_dataset, to_frame
 from qwenkit.data.splits import find_roles
 from qwenkit.errors import DataError
 from qwenkit.hub import hub_errors
+from qwenkit.stages import SPLITS
 
 # Files whose row groups are listed at a time; each costs a request or two for its footer.
 LISTED_FILES = 32

@@ -7,8 +7,8 @@ from pathlib import Path
 from qwenkit.artifacts import Manifest
 from qwenkit.doctor.finding import Finding, fail, ok, warn
 from qwenkit.errors import DataError
+from qwenkit.stages import SPLITS
 
-SPLITS = ("train", "validation", "test")
 # Of the documents of a split.
 MUCH_TRUNCATION, TOO_MUCH_TRUNCATION = 0.1, 0.5
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.runs import Workspace
+from qwenkit.stages import SPLITS
 
-SPLITS = ("train", "validation", "test")
 # English prose; code and other languages have fewer.
 CHARACTERS_PER_TOKEN = 4.0
 SAMPLED_ROWS = 2000

@@ -14,13 +14,13 @@ from transformers import PreTrainedTokenizerFast
 from qwenkit.config.schema_model import Tokenization
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
+from qwenkit.stages import SPLITS
 from qwenkit.tokens.batches import ENCODED_SCHEMA
 from qwenkit.tokens.encoding import Rows, RowsFingerprint, open_encoder
 from qwenkit.tokens.lengths import show_lengths, summarize_lengths
 from qwenkit.tokens.tokenizer import load_tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
-SPLIT_ORDER = ("train", "validation", "test")
 
 
 def write_tokenized(
@@ -104,7 +104,7 @@ def read_tokenized(folder: Path) -> dict[str, datasets.Dataset]:
     names = sorted(path.parent.name for path in folder.glob("*/dataset_info.json"))
     if not names:
         raise ArtifactError(f"{folder} holds no tokenized splits: run `qwenkit tokenize` first.")
-    names.sort(key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else len(SPLIT_ORDER))
+    names.sort(key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))
     try:
         return {name: datasets.load_from_disk(folder / name) for name in names}
     except (OSError, ValueError) as error:

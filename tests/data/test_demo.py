@@ -28,9 +28,9 @@ from qwenkit.data.demo.corpus import (
     write_sentences,
 )
 from qwenkit.data.demo.generators import GENERATORS, Generator, MarkovChain, fit_character_chain, fit_cut_up
+from qwenkit.stages import SPLITS
 from qwenkit.text.probes import PROBES
 
-SPLITS = ("train", "validation", "test")
 COLUMNS = ["text", "label", "domain", "model", "decoding", "attack", "source_id", "licence"]
 
 

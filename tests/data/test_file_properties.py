@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwenkit.config.schema_model import Dataset, Model
-from qwenkit.data.frames import SPLITS
 from qwenkit.data.prepare import prepare_splits
 from qwenkit.data.prepared import PreparedData, write_prepared
 from qwenkit.data.readers import read_file
 from qwenkit.data.sources import resolve_source
 from qwenkit.errors import DataError
+from qwenkit.stages import SPLITS
 from tests.data.good_inputs import Rows, to_csv, to_json, to_jsonl, to_parquet, zstd
 from tests.data.test_group_properties import SOLID, VARIANTS
 

@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwenkit.config.schema_model import Dataset, Model
-from qwenkit.data.frames import SPLITS, UNSPLIT, to_raw
+from qwenkit.data.frames import UNSPLIT, to_raw
 from qwenkit.data.prepare import prepare_splits
 from qwenkit.data.prepared import PreparedData
+from qwenkit.stages import SPLITS
 from tests.data.documents import ATTACKS, attack_all, make_documents, replace_words
 
 LABELS = ("AI_Generated", "Human_Written")

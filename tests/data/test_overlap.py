@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from qwenkit.data.frames import SPLITS
 from qwenkit.data.overlap import Overlap
+from qwenkit.stages import SPLITS
 from tests.data.documents import ATTACKS, attack_all
 from tests.data.test_groups import make_rows
 

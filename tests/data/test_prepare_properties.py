@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.data.cleaning import REASONS
-from qwenkit.data.frames import SPLITS, UNSPLIT, to_raw
+from qwenkit.data.frames import UNSPLIT, to_raw
 from qwenkit.data.prepare import prepare_splits
 from qwenkit.data.prepared import PreparedData
+from qwenkit.stages import SPLITS
 
 LABELS = ("AI_Generated", "Human_Written")
 
