@@ -5,7 +5,7 @@ the steps that it lacks and says so. Every command of the command line is a shor
 a step is made of lies in steps/.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,9 @@ from qwenkit.artifacts import read_json, replace_file
 from qwenkit.config import Config, check_text_names, config_to_yaml, load_config
 from qwenkit.console import Console
 from qwenkit.ranks import find_ranks
-from qwenkit.runs import Workspace, choose_run_folder, short_name, write_summary
+from qwenkit.runs import Workspace, write_summary
 from qwenkit.saved import SavedModel, find_model
-from qwenkit.stages import EVALUATE, EXPORT, PREPARE, SPLITS, STAGES, TOKENIZE, TRAIN, StagePlan
+from qwenkit.stages import EVALUATE, PREPARE, SPLITS, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.on_demand import MadeOnDemand, offer_datasets
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
@@ -210,12 +210,13 @@ class QwenTrainingPipeline:
             self._prepared = read_prepared(folder)
         self.dataset_name = source.dataset_name
         self.dataset_info = source.describe()
-        self._put_splits(DATASETS, offer_datasets(self._prepared.splits))
+        self._offer_datasets()
 
     @after("load_datasets")
     def create_label_mappings(self) -> None:
         """Settle label names, ids, counts and class weights, and publish the prepared data."""
         from qwenkit.data.prepared import write_prepared
+        from qwenkit.steps.own_data import map_labels
         from qwenkit.steps.summaries import show_prepared
 
         if self._books.has_users("labels") and list(self.labels) != self.config.model.labels:
@@ -223,7 +224,8 @@ class QwenTrainingPipeline:
             self.load_datasets()
         if self._books.has_users(*DATASETS):
             self._prepare_users_rows()
-        self._put_labels(self._prepared.labels.names, self._prepared.labels.class_weights)
+        table = self._prepared.labels
+        self._books.fill({**map_labels(table.names), "class_weights": table.class_weights})
         plan = self._books.plans[PREPARE.name]
         if self._books.must_make(plan, say=False):
             with self._books.publish(plan) as staging:
@@ -239,21 +241,15 @@ class QwenTrainingPipeline:
         """Load the model's tokenizer, or train one on the train split; one that the user put in is kept."""
         if self._books.has_users("tokenizer"):
             return
+        from qwenkit.steps.tokenizing import make_tokenizer, trains_tokenizer
         from qwenkit.tokens.tokenized import read_tokenizer
-        from qwenkit.tokens.tokenizer import load_tokenizer, train_tokenizer
 
-        settings = self.config.tokenization
-        name = self._tokenizer_name
-        if name != "train":
-            revision = self.config.model.revision if name == self.config.model.name else None
-            self._books.put("tokenizer", load_tokenizer(name, revision=revision))
-        elif self._books.must_make(self._plan_tokenize(), say=False):
-            self.console.info(f"training a tokenizer of {settings.vocab_size:,} tokens on the train split")
-            texts = self._prepared.splits["train"]["text"]
-            trained = train_tokenizer(texts, vocab_size=settings.vocab_size, max_length=settings.max_length)
-            self._books.put("tokenizer", trained)
+        if trains_tokenizer(self.config) and not self._books.must_make(self._plan_tokenize(), say=False):
+            tokenizer = read_tokenizer(self._plan_tokenize().folder)
         else:
-            self._books.put("tokenizer", read_tokenizer(self._plan_tokenize().folder))
+            texts = self._prepared.splits["train"]["text"]
+            tokenizer = make_tokenizer(self.config, texts, console=self.console)
+        self._books.put("tokenizer", tokenizer)
 
     @after("setup_tokenizer")
     def tokenize_datasets(self) -> None:
@@ -274,7 +270,8 @@ class QwenTrainingPipeline:
                     console=self.console,
                 )
             self.console.success(f"wrote {plan.folder}")
-        self._put_splits(TOKENIZED, read_tokenized(plan.folder))
+        tokenized = read_tokenized(plan.folder)
+        self._books.fill({name: tokenized[split] for name, split in zip(TOKENIZED, SPLITS, strict=True)})
 
     # ---- Train ----
 
@@ -443,6 +440,7 @@ class QwenTrainingPipeline:
                 measured without them.
         """
         from qwenkit.modeling.bundle import inspect_model
+        from qwenkit.steps.own_data import map_labels
 
         self._saved = find_model(None if path is None else Path(path), self.workspace)
         self.console.header("model", f"{self._saved.folder}{'' if path else ' (the newest run)'}")
@@ -452,7 +450,8 @@ class QwenTrainingPipeline:
             self.run_folder = self._saved.run
         self._books.put("model", None)
         self._books.put("tokenizer", None)
-        self._put_labels(self._bundle.labels, self._saved.class_weights or self.class_weights)
+        class_weights = self._saved.class_weights or self.class_weights
+        self._books.fill({**map_labels(self._bundle.labels), "class_weights": class_weights})
         if weights:
             self._give_model()
 
@@ -522,34 +521,21 @@ class QwenTrainingPipeline:
             path: RAID's test.csv, or a file of its with labels, which is then scored as the leaderboard does.
             out: Folder for the results, instead of evaluated/ in the run.
         """
-        from qwenkit.artifacts import hash_file
-        from qwenkit.steps.raid import publish_raid
+        from qwenkit.steps.raid import submit_to_raid
 
-        saved = self._saved or find_model(self.run_folder, self.workspace)
-        name = detector_name or saved.title
-        plan = self._books.plan(
-            EVALUATE,
-            out or saved.evaluation_folder(self.workspace, f"raid-{path.stem}"),
+        submit_to_raid(
+            path,
+            saved=self._saved or find_model(self.run_folder, self.workspace),
+            give_model=self._give_model,
+            bundle=self._make_bundle(),
+            out=out,
+            detector_name=detector_name,
+            contact=contact,
             config=self.config,
-            inputs={TRAIN.name: saved.fingerprint},
-            identity={
-                "raid": hash_file(path) if path.is_file() else None,
-                "detector_name": name,
-                "contact": contact,
-            },
+            workspace=self.workspace,
+            books=self._books,
+            console=self.console,
         )
-        self.console.header("evaluate", f"{saved.folder} on {path} (RAID)")
-        if self._books.must_make(plan):
-            publish_raid(
-                plan,
-                path,
-                give_model=self._give_model,
-                bundle=self._make_bundle(),
-                config=self.config,
-                console=self.console,
-                detector_name=name,
-                contact=contact,
-            )
 
     @after("train")
     def export(self, formats: Sequence[str] | None = None, *, out: Path | None = None) -> None:
@@ -559,31 +545,17 @@ class QwenTrainingPipeline:
             formats: adapter, merged, onnx, gguf; None takes export.formats.
             out: Folder for the exports, instead of exported/ in the run.
         """
-        from qwenkit.export.formats import find_format, identify_export
-        from qwenkit.steps.exporting import publish_export
+        from qwenkit.steps.exporting import export_saved
 
-        wanted = [find_format(name).name for name in formats or self.config.export.formats]
-        saved = self._saved or find_model(self.run_folder, self.workspace)
-        for name in wanted:
-            plan = self._books.plan(
-                EXPORT,
-                saved.export_folder(name, out=out),
-                config=self.config,
-                inputs={TRAIN.name: saved.fingerprint},
-                identity=identify_export(name, self.config.export),
-            )
-            self.console.header("export", f"{saved.folder} -> {plan.folder}")
-            if self._books.must_make(plan):
-                work = partial(
-                    publish_export,
-                    plan,
-                    name,
-                    saved=saved,
-                    config=self.config,
-                    workspace=self.workspace,
-                    console=self.console,
-                )
-                find_ranks().lead(work)
+        export_saved(
+            self._saved or find_model(self.run_folder, self.workspace),
+            formats or self.config.export.formats,
+            out=out,
+            config=self.config,
+            workspace=self.workspace,
+            books=self._books,
+            console=self.console,
+        )
 
     # ---- The end ----
 
@@ -647,21 +619,9 @@ class QwenTrainingPipeline:
         """The model, once its trainable weights are chosen."""
         return self.model if self.model is not None and self._adapted is self.model else None
 
-    def _put_splits(self, names: Sequence[str], splits: Mapping[str, Any]) -> None:
-        for name, split in zip(names, SPLITS, strict=True):
-            if not self._books.has_users(name):
-                self._books.put(name, splits[split])
-
-    def _put_labels(self, labels: Sequence[str], class_weights: Sequence[float] | None) -> None:
-        made = {
-            "labels": list(labels),
-            "label2id": {name: label_id for label_id, name in enumerate(labels)},
-            "id2label": dict(enumerate(labels)),
-            "class_weights": class_weights,
-        }
-        for name, value in made.items():
-            if not self._books.has_users(name):
-                self._books.put(name, value)
+    def _offer_datasets(self) -> None:
+        offered = offer_datasets(self._prepared.splits)
+        self._books.fill({name: offered[split] for name, split in zip(DATASETS, SPLITS, strict=True)})
 
     def _prepare_settings(self) -> dict[str, Any]:
         config = self.config
@@ -687,81 +647,56 @@ class QwenTrainingPipeline:
         folder = self.workspace.prepared(name)
         self._books.plan(PREPARE, folder, config=self.config, identity={**identify_rows(given), **own})
         self.dataset_info = {"name": name, "kind": "memory", "origin": "memory"}
-        self._put_splits(DATASETS, offer_datasets(self._prepared.splits))
+        self._offer_datasets()
 
     @property
     def _dataset_folder(self) -> str:
         return self._books.plans[PREPARE.name].folder.parent.name
 
-    @property
-    def _tokenizer_name(self) -> str:
-        """A hub id, a folder, or "train"."""
-        wanted = self.config.tokenization.tokenizer
-        if wanted != "auto":
-            return wanted
-        return "train" if self.config.model.name == "tiny" else self.config.model.name
-
     def _plan_tokenize(self) -> StagePlan:
-        from qwenkit.tokens.tokenizer import tokenizer_identity
+        from qwenkit.steps.tokenizing import identify_tokenizer, name_tokenized
 
-        settings = self.config.tokenization
-        trains = self._tokenizer_name == "train" and not self._books.has_users("tokenizer")
-        identity = {"tokenizer": "train" if trains else tokenizer_identity(self.tokenizer)}
-        owner = self.config.model.name if settings.tokenizer == "auto" else settings.tokenizer
-        owner = "own-bpe" if self._tokenizer_name == "train" else owner
-        folder = self.workspace.tokenized(self._dataset_folder, f"{short_name(owner)}-{settings.max_length}")
+        folder = self.workspace.tokenized(self._dataset_folder, name_tokenized(self.config))
+        is_users = self._books.has_users("tokenizer")
+        identity = identify_tokenizer(self.tokenizer, self.config, is_users=is_users)
         return self._books.plan(TOKENIZE, folder, config=self.config, identity=identity)
 
     def _choose_run(self) -> None:
         """Settle what would be trained and where; a finished run of the same kind is taken as it is."""
-        from qwenkit.steps.own_data import (
-            check_class_weights,
-            check_label_maps,
-            check_tokenized,
-            identify_rows,
-        )
+        from qwenkit.steps.chosen_run import find_run_folder, identify_run
+        from qwenkit.steps.own_code import identify_training_code
+        from qwenkit.steps.own_data import check_label_maps
 
-        prepared = self._prepared.labels.names
-        check_label_maps(self.labels, self.label2id, self.id2label, prepared=prepared)
-        check_class_weights(self.class_weights, self.labels)
+        names = self._prepared.labels.names
+        check_label_maps(self.labels, self.label2id, self.id2label, prepared=names)
         assert self._base is not None
-        settings = self.config.training
-        identity = {
-            "base": self._base.facts,
-            "labels": list(self.labels),
-            "class_weights": [float(weight) for weight in self.class_weights or ()],
-            "dataset": self._dataset_folder,
-        }
-        if self._books.has_users(*TOKENIZED):
-            tokenized = {name: getattr(self, name) for name in TOKENIZED}
-            check_tokenized(tokenized)
-            identity |= identify_rows(tokenized)
-        if own_code := self._identify_own_code():
-            identity["own_code"] = own_code
-        facts: dict[str, Any] = {"config": self.config, "identity": identity, "seed": settings.seed}
-        model_name = "own" if self._base.identity.kind == "own" else short_name(self.config.model.name)
-        folder, reason = choose_run_folder(
-            self.workspace,
-            name=settings.run_name or f"{model_name}-{self._dataset_folder.lower()}",
-            is_explicit=settings.run_name is not None,
-            plan=self._books.plan(TRAIN, Path(), **facts),
-            force=self._books.is_forced(TRAIN),
+        has_own_rows = self._books.has_users(*TOKENIZED)
+        identity = identify_run(
+            base=self._base,
+            labels=self.labels,
+            class_weights=self.class_weights,
+            dataset=self._dataset_folder,
+            own_rows={name: getattr(self, name) for name in TOKENIZED} if has_own_rows else {},
+            own_code=identify_training_code(
+                type(self),
+                QwenTrainingPipeline,
+                names=STEPS,
+                options=self.trainer_options,
+                callbacks=self.callbacks,
+            ),
         )
-        if reason and folder != self.run_folder:
-            self.console.info(f"{reason}; this one goes to {folder}")
-        self.run_folder = folder
-        plan = self._books.plan(TRAIN, folder / TRAIN.folder, **facts)
+        seed = self.config.training.seed
+        self.run_folder = find_run_folder(
+            self._books.plan(TRAIN, Path(), config=self.config, identity=identity, seed=seed),
+            config=self.config,
+            workspace=self.workspace,
+            is_forced=self._books.is_forced(TRAIN),
+            known=self.run_folder,
+            console=self.console,
+        )
+        folder = self.run_folder / TRAIN.folder
+        plan = self._books.plan(TRAIN, folder, config=self.config, identity=identity, seed=seed)
         self.trained_folder = None if self._books.must_make(plan, say=False) else plan.folder
-
-    def _identify_own_code(self) -> dict[str, str]:
-        """Name what a user changed of the training by code: it decides the model as settings do."""
-        from qwenkit.steps.own_code import identify_code, identify_overrides
-
-        parts = dict(self.trainer_options)
-        if self.callbacks:
-            parts["callbacks"] = self.callbacks
-        overrides = identify_overrides(type(self), QwenTrainingPipeline, STEPS)
-        return {**overrides, **{name: identify_code(part) for name, part in parts.items()}}
 
     def _make_bundle(self) -> "Bundle":
         """Describe the model in hand, for qwenkit.json."""
@@ -802,22 +737,17 @@ class QwenTrainingPipeline:
 
     def _find_rows(self, saved: SavedModel, data: str | Path | None, split: str) -> "LabelledSet":
         """Choose what a saved model is scored on: a file, the set of --dataset, or a split of its own."""
-        from qwenkit.steps.labelled import (
-            find_own_split,
-            name_classes,
-            read_file,
-            read_test_split,
-            warn_of_training_rows,
-        )
+        from qwenkit.steps.labelled import find_own_split, name_classes, read_labelled_file, read_test_split
 
         if data is not None:
-            bundle = self._make_bundle()
-            model = name_classes(self.config.model, bundle)
-            rows = read_file(
-                data, model_settings=model, normalisation=bundle.normalisation, console=self.console
+            return read_labelled_file(
+                data,
+                saved,
+                bundle=self._make_bundle(),
+                config=self.config,
+                workspace=self.workspace,
+                console=self.console,
             )
-            warn_of_training_rows(rows, saved, self.workspace, console=self.console)
-            return rows
         if self._saved is not None and not self._names_own_data(saved):
             self.config.model = name_classes(self.config.model, self._make_bundle())
             self.load_datasets()

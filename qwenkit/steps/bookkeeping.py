@@ -88,6 +88,12 @@ class Bookkeeper:
         setattr(self._owner, name, value)
         self._made[name] = value
 
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Set attributes as the result of a step, but for those that hold a user's object."""
+        for name, value in values.items():
+            if not self.has_users(name):
+                self.put(name, value)
+
     def has_users(self, *names: str) -> bool:
         """Tell whether one of these attributes holds an object that no step made."""
         found = {name: self._peek(name) for name in names}

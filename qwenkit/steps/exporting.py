@@ -1,23 +1,59 @@
 """From a saved model to a published export, proven on validation rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qwenkit.artifacts import read_manifest
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.export.conduct import export_model
+from qwenkit.export.formats import find_format, identify_export
 from qwenkit.export.parity import choose_rows
 from qwenkit.modeling.bundle import read_bundle
+from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace
 from qwenkit.saved import SavedModel
-from qwenkit.stages import StagePlan
+from qwenkit.stages import EXPORT, TRAIN, StagePlan
+from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.labelled import LabelledSet, find_own_split
 from qwenkit.tokens.encoding import encode_texts
 from qwenkit.tokens.tokenizer import load_tokenizer
 
 
-def publish_export(
+def export_saved(
+    saved: SavedModel,
+    formats: Sequence[str],
+    *,
+    out: Path | None,
+    config: Config,
+    workspace: Workspace,
+    books: Bookkeeper,
+    console: Console,
+) -> None:
+    """Publish those exports of a saved model that are not up to date; the main rank makes them.
+
+    Raises:
+        ConfigError: There is no format of that name.
+    """
+    for name in [find_format(name).name for name in formats]:
+        plan = books.plan(
+            EXPORT,
+            saved.export_folder(name, out=out),
+            config=config,
+            inputs={TRAIN.name: saved.fingerprint},
+            identity=identify_export(name, config.export),
+        )
+        console.header("export", f"{saved.folder} -> {plan.folder}")
+        if books.must_make(plan):
+            work = partial(
+                _publish, plan, name, saved=saved, config=config, workspace=workspace, console=console
+            )
+            find_ranks().lead(work)
+
+
+def _publish(
     plan: StagePlan,
     format_name: str,
     *,

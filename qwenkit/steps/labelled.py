@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qwenkit.artifacts import Manifest, read_manifest
+from qwenkit.config import Config
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import ArtifactError
 from qwenkit.runs import Workspace
 from qwenkit.saved import SavedModel
 from qwenkit.stages import PREPARE
+
+if TYPE_CHECKING:
+    from qwenkit.modeling.bundle import Bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,30 +128,36 @@ def sample_test_rows(test: Any, tokenized: Any, *, size: int, seed: int) -> Labe
     )
 
 
-def name_classes(settings: Any, bundle: Any) -> Any:
+def name_classes(settings: Any, bundle: "Bundle") -> Any:
     """Take the settings that read labels from the model: its names, and its mapping unless another is set."""
     mapping = settings.label_mapping or bundle.label_mapping
     return settings.model_copy(update={"labels": list(bundle.labels), "label_mapping": mapping})
 
 
-def read_file(
-    path: str | Path, *, model_settings: Any, normalisation: Sequence[str] = (), console: Console
+def read_labelled_file(
+    path: str | Path,
+    saved: SavedModel,
+    *,
+    bundle: "Bundle",
+    config: Config,
+    workspace: Workspace,
+    console: Console,
 ) -> LabelledSet:
-    """Read any labelled file as one set to score.
-
-    Args:
-        normalisation: Rules of the model; a text of which they leave nothing is dropped as empty.
+    """Read any labelled file as one set to score, and warn where the model was trained on some of it.
 
     Raises:
-        DataError: It cannot be read, lacks a column, or has no row that can be scored.
+        DataError: It cannot be read, lacks a column, or has no row that can be scored. A text of which the
+            model's normalisation leaves nothing is dropped as empty.
     """
     from qwenkit.data.prepare import prepare_labelled
     from qwenkit.data.sources import resolve_source
 
     source = resolve_source(str(path))
-    rows = prepare_labelled(source, model=model_settings, normalize=normalisation)
+    settings = name_classes(config.model, bundle)
+    rows = prepare_labelled(source, model=settings, normalize=bundle.normalisation)
     for note in rows.notes:
         console.info(note)
+    _warn_of_training_rows(rows.frame, saved, workspace, console=console)
     return LabelledSet(
         title=source.name,
         name=source.folder_name,
@@ -158,9 +168,7 @@ def read_file(
     )
 
 
-def warn_of_training_rows(
-    rows: LabelledSet, saved: SavedModel, workspace: Workspace, *, console: Console
-) -> None:
+def _warn_of_training_rows(rows: Any, saved: SavedModel, workspace: Workspace, *, console: Console) -> None:
     """Say how many rows of a user's file the model was trained on, where its train split is still there."""
     import polars as pl
 
@@ -170,13 +178,13 @@ def warn_of_training_rows(
     manifest = read_manifest(folder)
     if manifest is None or manifest.fingerprint != saved.manifest.inputs.get(PREPARE.name):
         return
-    texts = rows.frame["text"].unique()
+    texts = rows["text"].unique()
     train = pl.scan_parquet(folder / "train.parquet", glob=False).select("text")
     seen = train.filter(pl.col("text").is_in(texts.implode())).unique().collect()
-    n_seen = rows.frame["text"].is_in(seen["text"].implode()).sum()
+    n_seen = rows["text"].is_in(seen["text"].implode()).sum()
     if n_seen:
         console.warn(
-            f"{n_seen:,} of {rows.frame.height:,} rows are in the train split of {saved.title}: "
+            f"{n_seen:,} of {rows.height:,} rows are in the train split of {saved.title}: "
             "their score says little about new text."
         )
 

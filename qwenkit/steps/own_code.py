@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -23,13 +23,25 @@ def identify_code(value: Any) -> str:
         return uuid.uuid4().hex
 
 
-def identify_overrides(kind: type, base: type, names: Any) -> dict[str, str]:
-    """Name the code of each method that a subclass puts in place of the base's."""
-    return {
-        name: identify_code(getattr(kind, name))
-        for name in names
-        if getattr(kind, name) is not getattr(base, name)
+def identify_training_code(
+    kind: type,
+    base: type,
+    *,
+    names: Iterable[str],
+    options: Mapping[str, Any],
+    callbacks: Sequence[Any],
+) -> dict[str, str]:
+    """Name what a user changed of the training by code: it decides the model as settings do.
+
+    Args:
+        kind, base, names: Of these methods those count that the subclass puts in place of the base's.
+        options, callbacks: What is handed to the trainer.
+    """
+    overrides = {
+        name: getattr(kind, name) for name in names if getattr(kind, name) is not getattr(base, name)
     }
+    parts = {**overrides, **options, **({"callbacks": callbacks} if callbacks else {})}
+    return {name: identify_code(part) for name, part in parts.items()}
 
 
 def _describe(value: Any) -> str:

@@ -30,21 +30,25 @@ def name_splits(rows: Mapping[str, Any], config: Config) -> dict[str, Any]:
     return {name: each for name, each in zip(names, rows.values(), strict=True) if each is not None}
 
 
+def map_labels(labels: Sequence[str]) -> dict[str, Any]:
+    """Give the label names in id order, and both maps between names and ids, under the pipeline's names."""
+    return {
+        "labels": list(labels),
+        "label2id": {name: label_id for label_id, name in enumerate(labels)},
+        "id2label": dict(enumerate(labels)),
+    }
+
+
 def check_label_maps(labels: Any, label2id: Any, id2label: Any, *, prepared: Sequence[str]) -> None:
     """Hold labels that were changed by hand against the rows, whose ids were given by the prepared order.
 
     Raises:
         ConfigError: They disagree; every score would be read with another class's name.
     """
-    expected = list(prepared)
-    agree = (
-        list(labels) == expected
-        and dict(label2id) == {name: label_id for label_id, name in enumerate(expected)}
-        and dict(id2label) == dict(enumerate(expected))
-    )
-    if not agree:
+    held = {"labels": list(labels), "label2id": dict(label2id), "id2label": dict(id2label)}
+    if held != map_labels(prepared):
         raise ConfigError(
-            f"the rows were labelled in the order {', '.join(expected)}, but labels is {list(labels)}, "
+            f"the rows were labelled in the order {', '.join(prepared)}, but labels is {list(labels)}, "
             f"label2id {dict(label2id)}, id2label {dict(id2label)}: leave the maps to "
             "create_label_mappings(), and change the order in config.model.labels before it."
         )

@@ -1,6 +1,6 @@
 """From a model and a RAID file to a submission for its leaderboard, scored too where the file has labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import write_json
+from qwenkit.artifacts import hash_file, write_json
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.data.csv_stream import read_header, stream_csv
@@ -17,7 +17,10 @@ from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, 
 from qwenkit.metrics import log_odds
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.ranks import find_ranks
-from qwenkit.stages import StagePlan
+from qwenkit.runs import Workspace
+from qwenkit.saved import SavedModel
+from qwenkit.stages import EVALUATE, TRAIN, StagePlan
+from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.scoring import GiveModel
 from qwenkit.text.normalize import normalize_text
 from qwenkit.tokens.encoding import encode_texts
@@ -30,27 +33,61 @@ ID, TEXT = "id", "generation"
 NO_VALUES = ["", "nan", "NaN"]
 
 
-def publish_raid(
+def submit_to_raid(
+    path: Path,
+    *,
+    saved: SavedModel,
+    give_model: GiveModel,
+    bundle: "Bundle",
+    out: Path | None,
+    detector_name: str | None,
+    contact: str | None,
+    config: Config,
+    workspace: Workspace,
+    books: Bookkeeper,
+    console: Console,
+) -> None:
+    """Score a RAID file, unless that is up to date, and publish what the leaderboard takes.
+
+    Args:
+        path: RAID's test.csv (id and generation), or train.csv and extra.csv, which have the labels too.
+        out: Folder for the results, instead of evaluated/ in the run.
+
+    Raises:
+        ConfigError: The model has more than two classes.
+        DataError: The file is no RAID file.
+    """
+    name = detector_name or saved.title
+    plan = books.plan(
+        EVALUATE,
+        out or saved.evaluation_folder(workspace, f"raid-{path.stem}"),
+        config=config,
+        inputs={TRAIN.name: saved.fingerprint},
+        identity={
+            "raid": hash_file(path) if path.is_file() else None,
+            "detector_name": name,
+            "contact": contact,
+        },
+    )
+    console.header("evaluate", f"{saved.folder} on {path} (RAID)")
+    if books.must_make(plan):
+        metadata = describe_submission(name, contact, console=console)
+        _publish(plan, path, metadata, give_model=give_model, bundle=bundle, config=config, console=console)
+
+
+def _publish(
     plan: StagePlan,
     path: Path,
+    metadata: Mapping[str, str],
     *,
     give_model: GiveModel,
     bundle: "Bundle",
     config: Config,
     console: Console,
-    detector_name: str,
-    contact: str | None,
 ) -> None:
     """Score every text of a RAID file and publish predictions.json, metadata.json and maybe results.json.
 
     Where several ranks work, all read the file and score their share of each block, and the main one writes.
-
-    Args:
-        path: RAID's test.csv (id and generation), or train.csv and extra.csv, which have the labels too.
-
-    Raises:
-        ConfigError: The model has more than two classes.
-        DataError: The file is no RAID file.
     """
     if len(bundle.labels) != 2:
         raise ConfigError(f"RAID asks human or machine; this model has {len(bundle.labels)} classes.")
@@ -67,7 +104,6 @@ def publish_raid(
     ranked = rows.with_columns(
         pl.Series("score", normalise_ranks(rows["score"].fill_null(-np.inf).to_numpy()))
     )
-    metadata = describe_submission(detector_name, contact, console=console)
 
     def write() -> None:
         with plan.publish(replace=True) as staging:
