@@ -5,41 +5,26 @@ fsynced, and one rename puts the folder in place. So a folder with a valid manif
 kill at any moment leaves either the old state or the new one, never something that looks whole and is not.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from qwenkit.errors import ArtifactError, BusyError, QwenkitError, ResourceError
-from qwenkit.exhaustion import is_disk_full
+from qwenkit.errors import ArtifactError, BusyError
+from qwenkit.files import fsync, hash_file, translate_disk_errors, write_json
+from qwenkit.versions import package_versions
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
-RECORDED_PACKAGES = (
-    "qwenkit",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "peft",
-    "bitsandbytes",
-    "datasets",
-    "accelerate",
-    "polars",
-    "scikit-learn",
-    "numpy",
-)
 
 
 class OutputFile(BaseModel):
@@ -128,7 +113,7 @@ def publish(
         ResourceError: The disk is full. The staging folder is gone, what was there before is untouched.
     """
     started = time.monotonic()
-    with hold_lock(target), _translate_disk_errors(target):
+    with hold_lock(target), translate_disk_errors(target):
         _sweep_leftovers(target)
         if target.exists() and not replace:
             raise BusyError(
@@ -139,7 +124,7 @@ def publish(
         staging.folder.mkdir(parents=True)
         try:
             # Asked before the staging folder goes, which makes room again.
-            with _translate_disk_errors(target):
+            with translate_disk_errors(target):
                 yield staging
                 manifest = Manifest(
                     stage=stage,
@@ -171,7 +156,7 @@ def hold_lock(target: Path) -> Iterator[None]:
     """
     import filelock
 
-    with _translate_disk_errors(target):
+    with translate_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(target.parent / f".{target.name}.lock", timeout=0)
     try:
@@ -259,66 +244,6 @@ def describe_outputs(folder: Path) -> list[OutputFile]:
     ]
 
 
-def hash_file(path: Path) -> str:
-    """Hash a file's content with sha256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_tree(folder: Path, patterns: Sequence[str]) -> str:
-    """Hash the names and contents of all files of a folder that match one of the glob patterns."""
-    digest = hashlib.sha256()
-    for path in sorted({found for pattern in patterns for found in folder.glob(pattern) if found.is_file()}):
-        digest.update(f"{path.relative_to(folder)}\0{hash_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON for people and programs: indented, UTF-8, NaN refused since JSON has none."""
-    path.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ArtifactError: It is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing.") from None
-    except (ValueError, OSError) as error:
-        raise ArtifactError(f"{path} cannot be read as JSON: {error}.") from error
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Replace a small file as a whole: a reader sees the old content or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _translate_disk_errors(path):
-        try:
-            temporary.write_text(content, encoding="utf-8")
-            _fsync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@cache
-def package_versions() -> dict[str, str]:
-    """List the versions of the packages that decide a result."""
-    versions = {}
-    for name in RECORDED_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -330,11 +255,11 @@ def _rename_into_place(staging: Path, target: Path) -> None:
         aside = target.parent / f".{target.name}.old-{os.getpid()}"
         target.rename(aside)
         staging.rename(target)
-        _fsync(target.parent)
+        fsync(target.parent)
         shutil.rmtree(aside, ignore_errors=True)
     else:
         staging.rename(target)
-        _fsync(target.parent)
+        fsync(target.parent)
 
 
 def _sweep_leftovers(target: Path) -> None:
@@ -353,31 +278,5 @@ def _sweep_leftovers(target: Path) -> None:
 
 def _fsync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _fsync(path)
-    _fsync(folder)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _translate_disk_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except QwenkitError:
-        raise
-    except Exception as error:
-        if is_disk_full(error, target.parent if target.parent.is_dir() else None):
-            raise ResourceError(
-                f"the disk is full while writing {target}: free some space and run the command again."
-            ) from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise BusyError(
-                f"{target} cannot be written ({error.strerror}): choose another --root."
-            ) from error
-        raise
+        fsync(path)
+    fsync(folder)

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from qwenkit.artifacts import Manifest, explain_changes, read_json, read_manifest, verify
+from qwenkit.artifacts import Manifest, explain_changes, read_manifest, verify
 from qwenkit.errors import ArtifactError
+from qwenkit.files import read_json
 from qwenkit.runs import Workspace
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN, Stage
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.artifacts import read_json, replace_file
 from qwenkit.config import Config, check_text_names, config_to_yaml, load_config
 from qwenkit.console import Console
+from qwenkit.files import read_json, replace_file
 from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace, write_summary
 from qwenkit.saved import SavedModel, find_model

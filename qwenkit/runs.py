@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qwenkit.artifacts import Manifest, explain_staleness, read_json, read_manifest, replace_file
+from qwenkit.artifacts import Manifest, explain_staleness, read_manifest
 from qwenkit.errors import ArtifactError, BusyError
+from qwenkit.files import read_json, replace_file
 from qwenkit.stages import PREPARE, TOKENIZE, TRAIN, StagePlan
 
 SUMMARY_NAME = "summary.json"

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwenkit.artifacts import Manifest, hash_tree, read_manifest
+from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.errors import ArtifactError
+from qwenkit.files import hash_tree
 from qwenkit.runs import SUMMARY_NAME, Workspace
 from qwenkit.stages import EVALUATE, EXPORT, TRAIN
 

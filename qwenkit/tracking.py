@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from qwenkit.artifacts import replace_file
 from qwenkit.console import Console
+from qwenkit.files import replace_file
 
 INIT_TIMEOUT_SECONDS = 10
 WANDB_URL = "https://api.wandb.ai"

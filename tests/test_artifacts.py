@@ -167,15 +167,3 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_resource_error(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="disk is full"), artifacts.publish(tmp_path / "x", **PLAN):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_json_with_nan_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Out of range"):
-        artifacts.write_json(tmp_path / "x.json", {"a": float("nan")})
-
-
-def test_replacing_a_file_never_shows_half(tmp_path: Path) -> None:
-    artifacts.replace_file(tmp_path / "a/b.txt", "one")
-    artifacts.replace_file(tmp_path / "a/b.txt", "two")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
-    assert (tmp_path / "a/b.txt").read_text() == "two"

@@ -75,9 +75,9 @@ def init(
 
     Example: qwenkit config init --config fast
     """
-    from qwenkit.artifacts import replace_file
     from qwenkit.config import config_to_yaml, load_config
     from qwenkit.errors import BusyError
+    from qwenkit.files import replace_file
 
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
         if path.exists() and not force:

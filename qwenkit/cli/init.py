@@ -59,8 +59,8 @@ def copy_files(files: dict[str, tuple[str, Path]], folder: Path, *, force: bool)
         BusyError: One is there already, and is not to be overwritten.
         ConfigError: The folder is a file.
     """
-    from qwenkit.artifacts import replace_file
     from qwenkit.errors import BusyError, ConfigError
+    from qwenkit.files import replace_file
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

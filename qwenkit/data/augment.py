@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import hash_tree
 from qwenkit.config.schema_model import Augment
 from qwenkit.errors import ArtifactError
+from qwenkit.files import hash_tree
 from qwenkit.text.attacks import attack_text
 from qwenkit.text.normalize import normalize_text
 from qwenkit.text.paraphrase import MODEL_FILES, PARAPHRASE, Paraphraser

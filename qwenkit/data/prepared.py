@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from qwenkit.artifacts import read_json, write_json
 from qwenkit.data.cleaning import SplitAccount
 from qwenkit.data.groups import GroupSummary
 from qwenkit.data.labels import LabelTable
 from qwenkit.data.overlap import Overlap
 from qwenkit.data.parquet import read_parquet, write_parquet
+from qwenkit.files import read_json, write_json
 
 
 class SplitFiles(Mapping[str, pl.DataFrame]):

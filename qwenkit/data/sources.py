@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from qwenkit.artifacts import hash_file
 from qwenkit.console import safe_text
 from qwenkit.data.file_kinds import ACCEPTED, kind_of, stem_of, suffixes_of
 from qwenkit.data.readers import list_data_files
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.files import hash_file
 
 ALIASES = {
     "10k": "codefactory4791/raid_aligned_10k",

@@ -41,7 +41,8 @@ def read_saved(saved: SavedModel) -> Model:
     Raises:
         ArtifactError: The folder is changed, incomplete or contradicts itself in a way that no check names.
     """
-    from qwenkit.artifacts import MANIFEST_NAME, read_json, verify
+    from qwenkit.artifacts import MANIFEST_NAME, verify
+    from qwenkit.files import read_json
     from qwenkit.modeling.bundle import BUNDLE_NAME, read_bundle
     from qwenkit.modeling.foreign import infer_bundle
     from qwenkit.tokens.tokenizer import load_tokenizer

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from qwenkit.artifacts import fingerprint, package_versions, publish, read_manifest, verify
+from qwenkit.artifacts import fingerprint, publish, read_manifest, verify
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, BusyError, DataError
 from qwenkit.metrics import compute_metrics
 from qwenkit.text.probes import PROBES
+from qwenkit.versions import package_versions
 
 # More rows hardly move these baselines, and on a big split they would take longer than the model itself.
 MAX_TRAIN_ROWS = 20_000

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import read_json, read_manifest
+from qwenkit.artifacts import read_manifest
 from qwenkit.errors import ArtifactError
 from qwenkit.evaluation.bootstrap import Interval, Resampling, draw_metrics
 from qwenkit.evaluation.evaluate import Evaluation, measure_predictions, read_evaluation
@@ -24,6 +24,7 @@ from qwenkit.evaluation.uncertainty import (
     compare_decisions,
     measure_drawn,
 )
+from qwenkit.files import read_json
 from qwenkit.stages import PREPARE
 
 COMPARED = ("auroc", "balanced_accuracy", "accuracy", "tpr_at_fpr_5", "tpr_at_fpr_1", "mcc", "brier")

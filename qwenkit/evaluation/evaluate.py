@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import read_json, write_json
 from qwenkit.errors import ArtifactError
 from qwenkit.evaluation.predictions import build_predictions, read_logits, write_predictions
 from qwenkit.evaluation.tables import TABLE_METRICS, ComparedMetric, Comparison, comparison_as_json
+from qwenkit.files import read_json, write_json
 from qwenkit.metrics import compute_metrics, find_positive_id
 
 LEAK_COLUMN = "leaks_from_train"

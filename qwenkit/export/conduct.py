@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qwenkit.artifacts import write_json
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError
 from qwenkit.export.card import write_card
 from qwenkit.export.formats import find_format
 from qwenkit.export.parity import center_logits, check_parity, choose_rows, measure_parity, score_calibrated
+from qwenkit.files import write_json
 from qwenkit.modeling.bundle import load_model
 
 PARITY_NAME = "parity.json"

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from qwenkit.artifacts import MANIFEST_NAME, package_versions, read_json, verify, write_json
+from qwenkit.artifacts import MANIFEST_NAME, verify
 from qwenkit.console import safe_text
 from qwenkit.errors import ArtifactError
+from qwenkit.files import read_json, write_json
 from qwenkit.modeling.base import choose_device, load_base_model
 from qwenkit.modeling.classifier import (
     describe_classes,
@@ -20,6 +21,7 @@ from qwenkit.modeling.identity import BaseIdentity
 from qwenkit.modeling.operating_point import OperatingPoint
 from qwenkit.modeling.quantization import QuantizationRecord, quiet_bitsandbytes
 from qwenkit.text.normalize import RULES
+from qwenkit.versions import package_versions
 
 BUNDLE_NAME = "qwenkit.json"
 SCHEMA_VERSION = 1

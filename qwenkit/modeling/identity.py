@@ -5,8 +5,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from qwenkit.artifacts import hash_tree
 from qwenkit.errors import ArtifactError, ConfigError
+from qwenkit.files import hash_tree
 from qwenkit.hub import looks_like_repo_id, resolve_revision
 from qwenkit.modeling.tiny import build_tiny, hash_weights
 

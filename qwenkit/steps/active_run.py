@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qwenkit.artifacts import hold_lock, replace_file
+from qwenkit.artifacts import hold_lock
 from qwenkit.config import Config, config_to_yaml, flatten_config
 from qwenkit.console import Console
+from qwenkit.files import replace_file
 from qwenkit.ranks import find_ranks
 from qwenkit.runs import write_summary
 from qwenkit.stages import StagePlan

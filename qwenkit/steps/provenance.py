@@ -5,11 +5,11 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.artifacts import package_versions
 from qwenkit.config import Config, flatten_config
 from qwenkit.saved import SavedModel
 from qwenkit.stages import PREPARE, TRAIN, StagePlan
 from qwenkit.steps.labelled import LabelledSet
+from qwenkit.versions import package_versions
 
 if TYPE_CHECKING:
     from qwenkit.modeling.bundle import Bundle

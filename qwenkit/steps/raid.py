@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import hash_file, write_json
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.data.csv_stream import read_header, stream_csv
 from qwenkit.errors import ConfigError, DataError
 from qwenkit.evaluation.raid import COLUMNS, describe_results, normalise_ranks, run_protocol
+from qwenkit.files import hash_file, write_json
 from qwenkit.metrics import log_odds
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.ranks import find_ranks

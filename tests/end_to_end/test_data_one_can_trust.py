@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from qwenkit.artifacts import read_json, read_manifest
+from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
+from qwenkit.files import read_json
 from qwenkit.pipeline import QwenTrainingPipeline
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 from tests.end_to_end.test_commands import call

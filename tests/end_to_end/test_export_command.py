@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import read_json, read_manifest, verify
+from qwenkit.artifacts import read_manifest, verify
 from qwenkit.export.formats import FORMATS
+from qwenkit.files import read_json
 from qwenkit.pipeline import QwenTrainingPipeline
 from tests.end_to_end.test_commands import call, root_of
 

@@ -1,15 +1,14 @@
 """Hub ids as a user types them: pinned, recorded, remade when the hub moves on, offline from the cache."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from qwenkit.data.sources import ALIASES
+from qwenkit.files import read_json
 from tests.end_to_end.hub_repos import DATASET, MODEL
 from tests.end_to_end.processes import CommandProcess, Outcome, make_environment, run_alone
 from tests.hub.hub_server import Fault, LocalHub, serve_hub
@@ -79,10 +78,6 @@ def add_broken_repos(folder: Path) -> None:
 def shorten_test_split(folder: Path) -> None:
     path = folder / "data" / "test-00000-of-00001.parquet"
     pl.read_parquet(path).head(30).write_parquet(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_a_run_on_hub_ids_records_the_commits_that_it_used(story: Story) -> None:

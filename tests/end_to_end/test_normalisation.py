@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from qwenkit import QwenTrainingPipeline
-from qwenkit.artifacts import read_json
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError
+from qwenkit.files import read_json
 from qwenkit.modeling.predictor import Predictor
 from tests.conftest import TINY_SETTINGS
 

@@ -15,9 +15,10 @@ from torch import nn
 from transformers import Qwen3Config, Qwen3ForSequenceClassification, TrainerCallback
 
 from qwenkit import Predictor, QwenTrainingPipeline
-from qwenkit.artifacts import read_json, read_manifest
+from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError, DataError
+from qwenkit.files import read_json
 from qwenkit.steps.own_code import identify_code
 from qwenkit.tokens.tokenizer import train_tokenizer
 from tests.conftest import TINY_SETTINGS

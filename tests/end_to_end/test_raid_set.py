@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from qwenkit.artifacts import read_json, read_manifest
+from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
+from qwenkit.files import read_json
 from qwenkit.steps.raid import read_raid
 from tests.conftest import TINY_SETTINGS
 from tests.data.raid_rows import ROWS_A_SOURCE, write_raid_csv

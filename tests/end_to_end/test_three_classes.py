@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from qwenkit.artifacts import read_json
+from qwenkit.files import read_json
 from qwenkit.modeling.bundle import read_bundle
 from tests.conftest import COMMON
 from tests.end_to_end.test_commands import call

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import read_json
 from qwenkit.evaluation.evaluate import write_evaluation
+from qwenkit.files import read_json
 
 DOCUMENT = Path(__file__).parents[2] / "qwenkit/docs/metrics.md"
 

@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from qwenkit.artifacts import read_json
 from qwenkit.errors import ArtifactError
 from qwenkit.evaluation.baselines import fit_baselines, measure_baselines, sample_rows
 from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation
@@ -16,6 +15,7 @@ from qwenkit.evaluation.evaluate import (
     write_evaluation,
 )
 from qwenkit.evaluation.tables import TABLE_METRICS, baseline_table, comparison_table
+from qwenkit.files import read_json
 from qwenkit.metrics import compute_metrics
 from qwenkit.text.probes import PROBES
 

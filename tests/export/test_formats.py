@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from qwenkit.artifacts import read_json
 from qwenkit.config.schema import Export
 from qwenkit.console import Console
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.conduct import export_model
 from qwenkit.export.formats import FORMATS, describe_missing, find_format, identify_export
 from qwenkit.export.parity import center_logits, score_calibrated
+from qwenkit.files import read_json
 from qwenkit.modeling.bundle import load_model
 from qwenkit.modeling.predictor import Predictor
 from tests.modeling.tiny_models import LABELS, MAX_LENGTH, make_documents, save_trained
