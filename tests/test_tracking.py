@@ -75,7 +75,7 @@ def test_the_users_own_choice_stands(variable: str, mode: str, monkeypatch: pyte
 START = """
 from pathlib import Path
 from qwenkit import tracking
-from qwenkit.cli.options import command_frame
+from qwenkit.cli.frame import command_frame
 
 tracking.INIT_TIMEOUT_SECONDS = 2
 with command_frame() as console:
@@ -171,7 +171,7 @@ FOLLOW = """
 import json, time
 from pathlib import Path
 from qwenkit import tracking
-from qwenkit.cli.options import command_frame
+from qwenkit.cli.frame import command_frame
 from qwenkit.config import Config
 from qwenkit.stages import TRAIN, StagePlan
 from qwenkit.steps import active_run

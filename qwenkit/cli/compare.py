@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.errors import ArtifactError, ConfigError
 
 
@@ -35,7 +36,7 @@ def compare(
 
     Example: qwenkit compare output/qwen3-0.6b-10k output/qwen3-0.6b-10k-2
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         if len(runs) < 2:
             raise ConfigError("there is nothing to compare with: name two runs or more.")
         folders = [_find_evaluation(run, evaluation) for run in runs]

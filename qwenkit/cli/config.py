@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qwenkit.cli import options as opt
-from qwenkit.cli.options import command_frame
+from qwenkit.cli.frame import command_frame
 
 app = typer.Typer(help="Show, check and start a config.yaml.", no_args_is_help=True)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.console import Console
 
 if TYPE_CHECKING:
@@ -20,22 +21,11 @@ MARKS = {"ok": "✓ ok  ", "warn": "! warn", "fail": "✗ FAIL"}
 def doctor(
     model: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run, its trained/ or a checkpoint, an export, any classifier to look at.",
-            show_default=False,
-        ),
+        opt.model_argument("A run, its trained/ or a checkpoint, an export, any classifier to look at."),
     ] = None,
     config: Annotated[
         str | None,
-        typer.Option(
-            "--config",
-            "-c",
-            metavar="FILE|NAME",
-            rich_help_panel=opt.DATA,
-            help="A config to look at: the base is loaded as training would load it.",
-            show_default=False,
-        ),
+        opt.config_option("A config to look at: the base is loaded as training would load it."),
     ] = None,
     settings: opt.SetOption = None,
     root: opt.RootOption = None,
@@ -51,7 +41,7 @@ def doctor(
     """
     from qwenkit.config import load_config
 
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         # The config that is examined is the named one; paths.root may come from ./config.yaml all the same.
         loaded = load_config(config, overrides=settings or ())
         from qwenkit.doctor.checks import examine

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -22,7 +23,7 @@ def init(
 
     Example: qwenkit init my-detector
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         files = list_starter_files()
         written = copy_files(files, folder, force=force)
         run = "qwenkit run --dataset 10k"

@@ -1,21 +1,9 @@
-"""The options that commands share, and the frame that every command runs in."""
+"""The options that commands share."""
 
-import logging
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
-
-from qwenkit.console import Console
-from qwenkit.errors import Interrupted, QwenkitError, ResourceError
-from qwenkit.exhaustion import is_disk_full, is_out_of_memory
-from qwenkit.ranks import alone, find_ranks, is_lost_peer
 
 DATA = "Data and settings"
 TRAINING = "Training"
@@ -40,12 +28,22 @@ def _complete_quantization(incomplete: str) -> list[str]:
     return [name for name in ("nf4", "fp4", "int8", "none") if name.startswith(incomplete)]
 
 
-class Device(StrEnum):
-    """What a plan may be made for."""
+def config_option(meaning: str) -> Any:
+    """Make --config, for a command that does with the file what `meaning` says."""
+    return typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE|NAME",
+        rich_help_panel=DATA,
+        autocompletion=_complete_config,
+        show_default=False,
+        help=meaning,
+    )
 
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
+
+def model_argument(meaning: str) -> Any:
+    """Make the argument MODEL, for a command that takes what `meaning` says where none is given."""
+    return typer.Argument(metavar="MODEL", help=meaning, show_default=False)
 
 
 DatasetOption = Annotated[
@@ -63,14 +61,8 @@ DatasetOption = Annotated[
 ]
 ConfigOption = Annotated[
     str | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE|NAME",
-        rich_help_panel=DATA,
-        autocompletion=_complete_config,
-        show_default=False,
-        help="A config.yaml, or a shipped one: default, demo, fast. Default: ./config.yaml if there is one.",
+    config_option(
+        "A config.yaml, or a shipped one: default, demo, fast. Default: ./config.yaml if there is one."
     ),
 ]
 SetOption = Annotated[
@@ -159,94 +151,18 @@ MaxStepsOption = Annotated[
     int | None,
     typer.Option("--max-steps", rich_help_panel=TRAINING, help="Stop after this many optimizer steps."),
 ]
-ModelArgument = Annotated[
+OutOption = Annotated[
     Path | None,
-    typer.Argument(
-        metavar="MODEL",
-        help="A run, its trained/ or a checkpoint, an export, any classifier. Default: the newest run.",
-        show_default=False,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        rich_help_panel=OUTPUT,
+        help="Folder to write into, instead of evaluated/ or exported/ in the run.",
     ),
 ]
-
-
-@contextmanager
-def command_frame(
-    *, debug: bool = False, quiet: bool = False, json: bool = False, on_ranks: bool = False
-) -> Iterator[Console]:
-    """Give a command its console; turn every failure into one message and the right exit code.
-
-    Args:
-        on_ranks: All processes that a launcher started work on this command; else the main one does, alone.
-    """
-    if not on_ranks and not find_ranks().is_main:
-        raise typer.Exit
-    _quiet_libraries()
-    with nullcontext() if on_ranks else alone():
-        console = Console(quiet=quiet, json=json)
-        with _tell_failures(console, debug=debug):
-            find_ranks().meet()
-            yield console
-
-
-@contextmanager
-def _tell_failures(console: Console, *, debug: bool) -> Iterator[None]:
-    previous = signal.signal(signal.SIGTERM, _raise_interrupted)
-    try:
-        yield
-    except QwenkitError as error:
-        _fail(console, error, str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt as error:
-        _fail(
-            console, error, "interrupted; the same command goes on from what is finished.", 130, debug=debug
-        )
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        message, exit_code = _explain_unexpected(error)
-        _fail(console, error, message, exit_code, debug=debug)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _fail(console: Console, error: BaseException, message: str, exit_code: int, *, debug: bool) -> None:
-    if debug:
-        raise error
-    told_with = find_ranks().claim_failure(exit_code)
-    if told_with is not None:
-        raise typer.Exit(told_with) from None
-    console.error(message)
-    raise typer.Exit(exit_code) from None
-
-
-def _explain_unexpected(error: Exception) -> tuple[str, int]:
-    if is_disk_full(error):
-        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        return f"the disk is full{where}: free some space and run the command again.", ResourceError.exit_code
-    if is_lost_peer(error):
-        return (
-            "another rank died without a word: it was killed, perhaps for lack of memory. The launcher's "
-            "report names it; the same command goes on from what is finished.",
-            QwenkitError.exit_code,
-        )
-    if is_out_of_memory(error):
-        return "out of memory: lower the batch size or the data.", ResourceError.exit_code
-    reason = f"unexpected {type(error).__name__}: {error}"
-    return f"{reason}\nThis is a bug of qwenkit's; --debug shows where.", QwenkitError.exit_code
-
-
-def _raise_interrupted(signal_number: int, frame: FrameType | None) -> Any:
-    raise Interrupted("terminated; the same command goes on from what is finished.", signal_number)
-
-
-def _quiet_libraries() -> None:
-    """Keep the libraries' own bars and notices out of our output; a user's own setting wins."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    if os.environ.get("WANDB_MODE") == "offline":
-        # At this very word transformers greets it on stdout; "dryrun" is another name for the same.
-        os.environ["WANDB_MODE"] = "dryrun"
+ModelArgument = Annotated[
+    Path | None,
+    model_argument(
+        "A run, its trained/ or a checkpoint, an export, any classifier. Default: the newest run."
+    ),
+]

@@ -1,16 +1,26 @@
 """qwenkit plan: what a run will take, before it starts."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.console import Console
 
 if TYPE_CHECKING:
     from qwenkit.forecast.run import Forecast
 
 GIB = 2**30
+
+
+class Device(StrEnum):
+    """What a plan may be made for."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
 
 
 def plan(
@@ -34,9 +44,9 @@ def plan(
         ),
     ] = None,
     device: Annotated[
-        opt.Device,
+        Device,
         typer.Option("--device", rich_help_panel=opt.PLAN, help="Plan for this machine, or for another."),
-    ] = opt.Device.auto,
+    ] = Device.auto,
     root: opt.RootOption = None,
     debug: opt.DebugOption = False,
     quiet: opt.QuietOption = False,
@@ -57,7 +67,7 @@ def plan(
         "max_steps": max_steps,
         "root": None if root is None else str(root),
     }
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         loaded = load_config(config, overrides=settings or (), named=named)
         from qwenkit.forecast.run import forecast_run
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import ConfigError
 from qwenkit.ranks import find_ranks
@@ -84,7 +85,7 @@ def predict(
 
     Example: qwenkit predict output/qwen3-0.6b-100k "some text"
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         if abstain and operating_point is None:
             raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
         saved, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)

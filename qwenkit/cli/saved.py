@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.cli.recipe import finish, open_pipeline
 from qwenkit.export.formats import FORMATS
 
@@ -31,10 +32,7 @@ def evaluate(
             help="Another prepared split, such as test_holdout_model (dataset.holdout).",
         ),
     ] = "test",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the results go."),
-    ] = None,
+    out: opt.OutOption = None,
     raid: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +82,7 @@ def evaluate(
 
     Example: qwenkit evaluate output/qwen3-0.6b-100k
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -133,10 +131,7 @@ def export(
             help="Merge into the base as it was trained on, or into the original weights.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", rich_help_panel=opt.OUTPUT, help="Where the exports go."),
-    ] = None,
+    out: opt.OutOption = None,
     config: opt.ConfigOption = None,
     settings: opt.SetOption = None,
     root: opt.RootOption = None,
@@ -149,7 +144,7 @@ def export(
 
     Example: qwenkit export output/qwen3-0.6b-100k --format merged
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         overrides = [*(settings or ())]
         if merge_base is not None:
             overrides.append(f"export.merge_base={merge_base}")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.cli.recipe import finish, open_pipeline
 from qwenkit.console import Console
 
@@ -24,7 +25,7 @@ def prepare(
 
     Example: qwenkit prepare --dataset 100k
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         pipeline = open_pipeline(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )
@@ -48,7 +49,7 @@ def tokenize(
 
     Example: qwenkit tokenize --set tokenization.max_length=512
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         pipeline = open_pipeline(
             console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
         )
@@ -84,7 +85,7 @@ def train(
 
     Example: qwenkit train --dataset 100k --epochs 3 --no-wandb
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -146,7 +147,7 @@ def run(
 
     Example: qwenkit run --dataset 1M --epochs 5 --learning-rate 2e-4 --lora-rank 32 --no-wandb
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -182,7 +183,7 @@ def demo(
 
     Its scores prove the pipeline, not the detection of real language models.
     """
-    with opt.command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         pipeline = open_pipeline(
             console, dataset="demo", config_path="demo", overrides=settings or (), root=root, force=force
         )

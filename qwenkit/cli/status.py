@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qwenkit.cli import options as opt
+from qwenkit.cli.frame import command_frame
 from qwenkit.console import TextTree
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def status(
     from qwenkit.runs import Workspace
     from qwenkit.suggestion import suggest_command
 
-    with opt.command_frame(debug=debug, quiet=quiet, json=json) as console:
+    with command_frame(debug=debug, quiet=quiet, json=json) as console:
         is_compared = config is not None or Path("config.yaml").exists()
         loaded = load_config(config)
         workspace = Workspace(root or Path(loaded.config.paths.root))
