@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qwenkit.artifacts import fingerprint, publish, read_manifest, verify
 from qwenkit.console import Console
-from qwenkit.errors import ArtifactError, BusyError, DataError
+from qwenkit.errors import DataError
+from qwenkit.evaluation.kept_arrays import KeptArrays, hash_texts
 from qwenkit.metrics import compute_metrics
 from qwenkit.text.probes import PROBES
 from qwenkit.versions import package_versions
@@ -83,47 +82,16 @@ def recall_baselines(
         "probes": list(PROBES),
         "scikit-learn": package_versions()["scikit-learn"],
     }
-    facts: dict[str, Any] = {"settings": {}, "inputs": {}, "identity": identity}
-    key = fingerprint(stage=CACHE_STAGE, revision=CACHE_REVISION, **facts)
-    folder = cache / key.removeprefix("sha256:")[:16]
-    kept = _read_scores(folder, key)
-    if kept is not None:
+    kept = KeptArrays(cache=cache, stage=CACHE_STAGE, revision=CACHE_REVISION, identity=identity)
+    scores = kept.read(list(PROBES))
+    if scores is not None:
         console.info("baselines: taken from an earlier evaluation on the same texts")
-        return kept
+        return scores
     scores = fit_baselines(
         train_texts, train_label_ids, test_texts, labels=labels, seed=seed, max_rows=max_rows
     )
-    # Another evaluation may be writing the same at this moment: its copy is as good.
-    with (
-        suppress(BusyError),
-        publish(folder, stage=CACHE_STAGE, fingerprint=key, replace=True, **facts) as staging,
-    ):
-        for name, logits in scores.items():
-            np.save(staging.folder / f"{name}.npy", logits, allow_pickle=False)
-        staging.counts["rows"] = len(test_texts)
+    kept.write(scores, counts={"rows": len(test_texts)})
     return scores
-
-
-def hash_texts(texts: Sequence[str]) -> str:
-    """Identify a list of texts by its content and order."""
-    digest = hashlib.sha256()
-    for text in texts:
-        encoded = text.encode("utf-8", errors="surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "little"))
-        digest.update(encoded)
-    return digest.hexdigest()
-
-
-def _read_scores(folder: Path, key: str) -> dict[str, np.ndarray] | None:
-    """Read cached scores; None where there are none, or they are damaged."""
-    try:
-        manifest = read_manifest(folder)
-        if manifest is None or manifest.fingerprint != key:
-            return None
-        verify(folder, deep=True)
-    except ArtifactError:
-        return None
-    return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in PROBES}
 
 
 def measure_baselines(

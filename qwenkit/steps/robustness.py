@@ -5,7 +5,6 @@ no model, and a pass that was interrupted is not lost with the others.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from qwenkit.artifacts import fingerprint, publish, read_manifest, verify
 from qwenkit.config import Config
 from qwenkit.console import Console
-from qwenkit.errors import ArtifactError, BusyError
-from qwenkit.evaluation.baselines import hash_texts
 from qwenkit.evaluation.challenges import ATTACK, HELD_OUT, LENGTH, Challenges, HeldOut, Variant
+from qwenkit.evaluation.kept_arrays import KeptArrays, hash_texts
 from qwenkit.ranks import find_ranks
 from qwenkit.steps.labelled import LabelledSet
 from qwenkit.steps.scoring import GiveModel, score_ids
@@ -88,24 +85,15 @@ class PassScorer:
             "clean": hash_texts(clean_texts),
             "max_tokens": one.max_tokens,
         }
-        facts: dict[str, Any] = {"settings": {}, "inputs": {}, "identity": identity}
-        key = fingerprint(stage=SCORED_STAGE, revision=SCORED_REVISION, **facts)
-        folder = self._cache / key.removeprefix("sha256:")[:16]
+        kept = KeptArrays(cache=self._cache, stage=SCORED_STAGE, revision=SCORED_REVISION, identity=identity)
         ranks = find_ranks()
-        kept = ranks.hand_out(lambda: _read_pass(folder, key))
-        if kept is not None:
-            return kept
+        arrays = ranks.hand_out(lambda: kept.read(("logits", "is_changed")))
+        if arrays is not None:
+            return arrays["logits"], arrays["is_changed"]
         logits, is_changed = self._score_changed(one, clean_texts, clean_logits)
-        if not ranks.is_main:
-            return logits, is_changed
-        # Another evaluation may be writing the same at this moment: its copy is as good.
-        with (
-            suppress(BusyError),
-            publish(folder, stage=SCORED_STAGE, fingerprint=key, replace=True, **facts) as staging,
-        ):
-            np.save(staging.folder / "logits.npy", logits, allow_pickle=False)
-            np.save(staging.folder / "is_changed.npy", is_changed, allow_pickle=False)
-            staging.counts |= {"rows": len(logits), "kind": one.kind, "name": one.name}
+        if ranks.is_main:
+            counts = {"rows": len(logits), "kind": one.kind, "name": one.name}
+            kept.write({"logits": logits, "is_changed": is_changed}, counts=counts)
         return logits, is_changed
 
     def _score_changed(
@@ -249,18 +237,3 @@ def sample_evenly(rows: pl.DataFrame, strata: Sequence[str], *, size: int, seed:
     # Every so many-th of the rows in the order of their strata.
     steps = (np.arange(size) + rng.random()) * rows.height / size
     return np.sort(order[steps.astype(np.int64)])
-
-
-def _read_pass(folder: Path, key: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Read a pass that was scored before; None where there is none, or it is damaged."""
-    try:
-        manifest = read_manifest(folder)
-        if manifest is None or manifest.fingerprint != key:
-            return None
-        verify(folder, deep=True)
-    except ArtifactError:
-        return None
-    logits, is_changed = (
-        np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("logits", "is_changed")
-    )
-    return logits, is_changed
