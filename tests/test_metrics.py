@@ -1,6 +1,5 @@
 """Every metric against scikit-learn's own function, or against an oracle written out naively."""
 
-import itertools
 import json
 import math
 import warnings
@@ -14,98 +13,17 @@ from sklearn import metrics as sk
 from qwenkit.errors import ConfigError, DataError, DivergedError
 from qwenkit.metrics import compute_metrics, cross_entropy, find_operating_point, flatten_metrics
 from qwenkit.probabilities import log_softmax, softmax
-
-LABELS = ["AI_Generated", "Human_Written"]
-# Both sides compute in float64; only the order of the sums differs.
-EXACT = {"rel": 1e-12, "abs": 1e-12}
-
-
-@st.composite
-def scored_rows(draw, n_classes=2, all_classes=False):
-    """Logits on a coarse grid (so that ties are common) or anywhere, with their true classes."""
-    n_rows = draw(st.integers(n_classes if all_classes else 1, 40))
-    value = draw(
-        st.sampled_from(
-            [st.integers(-3, 3).map(lambda n: n / 2), st.floats(-20, 20, width=32), st.just(0.25)]
-        )
-    )
-    logits = draw(
-        st.lists(st.lists(value, min_size=n_classes, max_size=n_classes), min_size=n_rows, max_size=n_rows)
-    )
-    label_ids = draw(st.lists(st.integers(0, n_classes - 1), min_size=n_rows, max_size=n_rows))
-    if all_classes:
-        label_ids[:n_classes] = range(n_classes)
-    return np.array(logits, dtype=np.float32), np.array(label_ids)
-
-
-def naive_probabilities(logits):
-    rows = []
-    for row in logits.astype(np.float64).tolist():
-        exponentials = [math.exp(value - max(row)) for value in row]
-        rows.append([value / math.fsum(exponentials) for value in exponentials])
-    return np.array(rows)
-
-
-def naive_auroc(scores, is_positive):
-    """Share of (positive, negative) pairs in the right order, ties counted half."""
-    pairs = [(p, n) for p in scores[is_positive] for n in scores[~is_positive]]
-    return sum((p > n) + 0.5 * (p == n) for p, n in pairs) / len(pairs)
-
-
-def naive_rates(scores, is_positive, threshold):
-    flagged = scores >= threshold
-    return flagged[is_positive].mean(), flagged[~is_positive].mean()
-
-
-def naive_average_precision(scores, is_positive):
-    total, previous_recall = 0.0, 0.0
-    for threshold in sorted(set(scores.tolist()), reverse=True):
-        flagged = scores >= threshold
-        recall = (flagged & is_positive).sum() / is_positive.sum()
-        total += (recall - previous_recall) * (flagged & is_positive).sum() / flagged.sum()
-        previous_recall = recall
-    return total
-
-
-def naive_partial_auroc(scores, is_positive, limit=0.05):
-    """Area under the stepwise-linear ROC up to the limit, scaled by McClish's rule."""
-    points = [(0.0, 0.0)]
-    for threshold in sorted(set(scores.tolist()), reverse=True):
-        tpr, fpr = naive_rates(scores, is_positive, threshold)
-        points.append((float(fpr), float(tpr)))
-    area = 0.0
-    for (fpr, tpr), (next_fpr, next_tpr) in itertools.pairwise(points):
-        if fpr < limit < next_fpr:
-            next_tpr = tpr + (next_tpr - tpr) * (limit - fpr) / (next_fpr - fpr)
-            next_fpr = limit
-        if next_fpr <= limit:
-            area += (next_fpr - fpr) * (tpr + next_tpr) / 2
-    lowest = limit**2 / 2
-    return 0.5 * (1 + (area - lowest) / (limit - lowest))
-
-
-def naive_ece(stated, came_true, n_bins=15):
-    """Equal-mass bins, filled in order of the probability; equal probabilities share the bin of the first."""
-    order = sorted(range(len(stated)), key=lambda row: stated[row])
-    bins = {}
-    first_place = {}
-    for place, row in enumerate(order):
-        place = first_place.setdefault(stated[row], place)
-        bins.setdefault(place * n_bins // len(stated), []).append(row)
-    gaps = [
-        abs(math.fsum(stated[row] for row in rows) - sum(bool(came_true[row]) for row in rows))
-        for rows in bins.values()
-    ]
-    return math.fsum(gaps) / len(stated)
-
-
-def naive_tpr_at_fpr(scores, is_positive, target):
-    tprs = [0.0]
-    for threshold in set(scores.tolist()):
-        tpr, fpr = naive_rates(scores, is_positive, threshold)
-        if fpr <= target:
-            tprs.append(tpr)
-    return max(tprs)
+from tests.metric_oracles import (
+    EXACT,
+    LABELS,
+    naive_auroc,
+    naive_average_precision,
+    naive_partial_auroc,
+    naive_probabilities,
+    naive_rates,
+    naive_tpr_at_fpr,
+    scored_rows,
+)
 
 
 @given(scored_rows(all_classes=True), st.sampled_from(LABELS))
@@ -323,44 +241,6 @@ def test_a_hostile_label_cannot_break_the_text_report():
     report = compute_metrics(np.eye(2), np.array([0, 1]), labels=labels)["classification_report"]
     assert len(report) < 2_000
     assert not set(report) & {"\x1b", "\u202e"}
-
-
-@given(scored_rows(), st.sampled_from([0.5, 1.0, 3.0]))
-@settings(deadline=None, max_examples=40)
-def test_calibration_of_two_classes_equals_scikit_learn_and_a_naive_oracle(rows, temperature):
-    logits, label_ids = rows
-    found = compute_metrics(logits, label_ids, labels=LABELS, temperature=temperature)
-    probabilities = naive_probabilities(logits / np.float64(temperature))
-    is_positive = label_ids == 0
-    assert found["brier"] == pytest.approx(sk.brier_score_loss(is_positive, probabilities[:, 0]), **EXACT)
-    if probabilities.min() > 1e-12:  # below, scikit-learn clips what is computed here from the logits
-        expected = sk.log_loss(label_ids, probabilities, labels=[0, 1])
-        assert found["log_loss"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    stated = softmax(logits / np.float64(temperature))[:, 0]
-    assert found["ece"] == pytest.approx(naive_ece(stated.tolist(), is_positive), **EXACT)
-
-
-def test_classes_whose_probabilities_tie_are_still_decided_by_their_logits():
-    logits = np.array([[0.0, 0.0, 6.712283e-36]], dtype=np.float32)
-    assert len(set(softmax(logits)[0])) == 1
-    right, wrong = (compute_metrics(logits, np.array([i]), labels=["a", "b", "c"]) for i in (2, 0))
-    assert (right["accuracy"], right["ece"]) == (1.0, pytest.approx(2 / 3))
-    assert (wrong["accuracy"], wrong["ece"]) == (0.0, pytest.approx(1 / 3))
-
-
-@given(scored_rows(n_classes=3))
-@settings(deadline=None, max_examples=40)
-def test_calibration_of_more_classes_sums_brier_and_judges_the_likeliest(rows):
-    logits, label_ids = rows
-    found = compute_metrics(logits, label_ids, labels=["a", "b", "c"])
-    probabilities = softmax(logits)
-    expected = np.mean(
-        [np.sum((p - np.eye(3)[i]) ** 2) for p, i in zip(probabilities, label_ids, strict=True)]
-    )
-    assert found["brier"] == pytest.approx(expected, **EXACT)
-    likeliest = probabilities.max(axis=1).tolist()
-    assert found["ece"] == pytest.approx(naive_ece(likeliest, logits.argmax(axis=1) == label_ids), **EXACT)
-    assert found["partial_auroc_fpr_5"] is None
 
 
 @given(st.integers(2, 4).flatmap(lambda n: scored_rows(n_classes=n)))

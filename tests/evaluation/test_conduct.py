@@ -5,7 +5,7 @@ import pytest
 from qwenkit.console import Console
 from qwenkit.evaluation.conduct import Outcome, show_outcome
 from qwenkit.evaluation.evaluate import compare_before_after
-from tests.evaluation.test_report import HOSTILE
+from tests.evaluation.hostile_texts import HOSTILE
 
 
 @pytest.fixture

@@ -4,69 +4,21 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
 import pytest
 
-from qwenkit.evaluation.bootstrap import Interval
 from qwenkit.evaluation.evaluate import compare_before_after
 from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.plots import DARK_COLOURS, SERIES
-from qwenkit.evaluation.report import ReportContext, list_tiles, render_report
+from qwenkit.evaluation.report import ReportContext, render_report
 from qwenkit.evaluation.sections import SECTIONS
-from qwenkit.evaluation.verdict import write_verdict
 from qwenkit.text.attacks import ATTACKS
-
-VOID_TAGS = {"meta", "img", "source", "br", "link", "input", "hr"}
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "</style><script>alert(1)</script>",
-    "\x1b[31mred\x1b[0m",
-    "\u202egnirts desrever\u202c",
-    "שלום עולם",
-    "{{ 7 * 7 }}{% for x in y %}",
-    "$x^2$ _hidden",
-    "&lt;b&gt; &amp;",
-    "x" * 1_000_000,
-    "\x00\r\n\t",
-    "",
-]
-
-
-class Page(HTMLParser):
-    """A page as a list of tags; refuses one that is closed out of order or not at all."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.open, self.text, self.declarations = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID_TAGS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def handle_decl(self, declaration):
-        self.declarations.append(declaration)
-
-    def find(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+from tests.evaluation.hostile_texts import HOSTILE
+from tests.evaluation.html_page import Page
 
 
 def decode(uri):
@@ -236,13 +188,6 @@ def test_hostile_text_stays_text_wherever_it_comes_from(hostile, report_full_of)
     assert len(html) < len(harmless) + 100_000
 
 
-def test_names_in_right_to_left_scripts_do_not_turn_the_sentence_around(make_evaluation):
-    evaluation = make_evaluation(labels=["שלום", "Human"])
-    assert (
-        "\u2068שלום\u2069 from Human" in write_verdict(ReportContext(title="x", evaluation=evaluation)).result
-    )
-
-
 def test_values_that_are_not_finite_are_left_out_of_the_training_curve(make_evaluation):
     log = [
         {"step": 1, "loss": None},
@@ -257,84 +202,11 @@ def test_values_that_are_not_finite_are_left_out_of_the_training_curve(make_eval
     assert "Training loss from 0.250 to 0.250 over 4 steps." in html
 
 
-@pytest.mark.parametrize(
-    ("baseline_auroc", "tone", "said"),
-    [
-        (0.70, "good", "It beats the best simple baseline, Word TF-IDF (AUROC 0.700), by 0.100."),
-        (0.795, "level", "It is level with the best simple baseline, Word TF-IDF (AUROC 0.795)"),
-        (0.90, "bad", "A simple baseline beats it by 0.100: Word TF-IDF (AUROC 0.900)"),
-    ],
-)
-def test_the_verdict_says_plainly_who_wins(baseline_auroc, tone, said, make_evaluation):
-    evaluation = make_evaluation()
-    evaluation.metrics["auroc"] = 0.8
-    baselines = {
-        "majority": evaluation.metrics | {"auroc": 0.5},
-        "words": evaluation.metrics | {"auroc": baseline_auroc},
-    }
-    context = ReportContext(title="x", evaluation=evaluation, baselines=baselines)
-    verdict = write_verdict(context)
-    assert verdict.tone == tone
-    assert verdict.against_baselines.startswith(said)
-    assert f'class="verdict {tone}"' in render_report(context)
-
-
-def test_the_tiles_round_and_leave_out_the_undefined(make_evaluation):
-    metrics = make_evaluation().metrics | {"auroc": 0.12349, "tpr_at_fpr_5": 0.1667, "tpr_at_fpr_1": None}
-    tiles = {title: value for title, value, _ in list_tiles(metrics | {"balanced_accuracy": 1.0})}
-    assert tiles == {"AUROC": "0.123", "Balanced accuracy": "1.000", "TPR at FPR 5 %": "0.167"}
-
-
-def test_the_verdict_warns_where_one_percent_of_the_negatives_is_nobody(make_evaluation):
-    few = write_verdict(ReportContext(title="x", evaluation=make_evaluation(60)))
-    assert "With 30 Human_Written rows, 1 in 100 means none at all" in few.at_low_fpr
-    many = write_verdict(ReportContext(title="x", evaluation=make_evaluation(200)))
-    assert "means none at all" not in many.at_low_fpr
-
-
 def test_a_report_on_many_rows_stays_small(make_evaluation):
     evaluation = make_evaluation(50_000, skill=1.0)
     log = [{"step": step, "loss": float(np.exp(-step))} for step in range(20_000)]
     html = render_report(ReportContext(title="x", evaluation=evaluation, training_log=log))
     assert len(html) < 300_000
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "tone", "said"),
-    [
-        (0.01, 0.19, "good", "It beats the best simple baseline"),
-        (
-            -0.01,
-            0.21,
-            "level",
-            "It does not beat the best simple baseline, Word TF-IDF (AUROC 0.700), by more",
-        ),
-        (-0.3, -0.1, "bad", "A simple baseline beats it"),
-    ],
-)
-def test_only_a_lead_larger_than_chance_beats_a_baseline(
-    low, high, tone, said, make_evaluation, analyse_fully
-):
-    evaluation = make_evaluation()
-    evaluation.metrics["auroc"] = 0.8
-    lead = Interval(value=0.1, low=low, high=high)
-    analysis = replace(analyse_fully(evaluation), baseline_leads={"words": {"auroc": lead}})
-    baselines = {"words": evaluation.metrics | {"auroc": 0.7}}
-    verdict = write_verdict(
-        ReportContext(title="x", evaluation=evaluation, baselines=baselines, analysis=analysis)
-    )
-    assert verdict.tone == tone
-    assert verdict.against_baselines.startswith(said)
-    # "Beats it by" speaks for the baseline, so its bounds do too.
-    low, high = (-high, -low) if tone == "bad" else (low, high)
-    assert f"(95 % interval {low:+.3f} to {high:+.3f})" in verdict.against_baselines
-
-
-def test_the_verdict_tells_what_the_frozen_threshold_did(full_context):
-    said = write_verdict(full_context).at_low_fpr
-    (point,) = [one for one in full_context.analysis.points if one.point.name == "fpr=0.05"]
-    assert said.startswith("At the threshold fixed on validation for a false-positive rate of 5.0")
-    assert f"{100 * point.rates.fpr.value:.1f}" in said and f"{100 * point.rates.tpr.value:.1f}" in said
 
 
 def test_mistakes_are_the_surest_ones_of_each_kind(make_evaluation, make_prepared):

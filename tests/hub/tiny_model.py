@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from qwenkit.tokens.tokenizer import train_tokenizer
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 
 
 def write_model(folder: Path, texts: list[str]) -> None:

@@ -14,7 +14,7 @@ from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.modeling.base import choose_device, resolve_dtype
 from qwenkit.modeling.identity import identify_base
 from tests.modeling.tiny_models import LABELS, METHODS, describe_tiny, load_tiny, make_tokenizer
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 
 CONFIG = {"vocab_size": 320, **TINY_SIZES}
 

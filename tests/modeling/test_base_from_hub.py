@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from tests.hub.hub_server import serve_hub
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 
 REPOSITORY = Path(__file__).parents[2]
 

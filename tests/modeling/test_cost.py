@@ -21,20 +21,11 @@ from qwenkit.modeling.cost import (
     read_shape,
 )
 from qwenkit.modeling.cost import count_trainable as predict_trainable
+from tests.qwen3_sizes import REAL_SIZES
 
 TARGETS = Peft().target_modules
 LORA = Training(lora_r=16, target_modules=TARGETS)
-# As in the config.json of Qwen/Qwen3-0.6B.
-REAL = {
-    "vocab_size": 151_936,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-}
-SMALL = {**REAL, "vocab_size": 512, "hidden_size": 48, "intermediate_size": 160, "num_hidden_layers": 3}
+SMALL = {**REAL_SIZES, "vocab_size": 512, "hidden_size": 48, "intermediate_size": 160, "num_hidden_layers": 3}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
 LENGTH, DOCUMENTS = 275, 2
 
@@ -71,7 +62,7 @@ def count_with_torch(model: Any, *, backward: bool) -> dict[str, float]:
 
 
 def test_the_real_model_has_the_parameters_that_are_predicted() -> None:
-    model = build_on_meta(REAL)
+    model = build_on_meta(REAL_SIZES)
     shape = shape_of(model)
     counts = count_parameters(shape)
     assert sum(counts.values()) == model.num_parameters() == 596_051_968
@@ -114,7 +105,7 @@ def test_what_is_trained_is_predicted_for_each_adapter(settings: dict[str, Any])
     assert count_trainable(apply_adapter(model, peft))[0] == predict_trainable(shape, predicted)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, REAL], ids=["small", "real"])
+@pytest.mark.parametrize("sizes", [SMALL, REAL_SIZES], ids=["small", "real"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_lora_step_costs_what_torch_counts(sizes: dict[str, Any], checkpointing: bool) -> None:
     training = Training(lora_r=16, target_modules=TARGETS, checkpointing=checkpointing)
@@ -131,7 +122,7 @@ def test_a_lora_step_costs_what_torch_counts(sizes: dict[str, Any], checkpointin
         # Those inputs need one then, but computing again stops before the last product of each layer.
         not_needed = 2 * shape.num_hidden_layers * 16 * shape.hidden_size
     assert found + not_needed == pytest.approx(predicted["step"], rel=1e-6)
-    if sizes is REAL:
+    if sizes is REAL_SIZES:
         assert not_needed < 0.005 * predicted["step"]
         assert predicted["step"] == pytest.approx(2.849e9 if checkpointing else 1.917e9, abs=1e6)
         assert predicted["forward"] == pytest.approx(0.932e9, abs=1e6)

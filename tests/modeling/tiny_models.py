@@ -14,7 +14,7 @@ from qwenkit.modeling.bundle import Bundle, save_model
 from qwenkit.modeling.identity import BaseIdentity, complete_identity, identify_base
 from qwenkit.modeling.quantization import record_quantization
 from qwenkit.tokens.tokenizer import train_tokenizer
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 
 LABELS = ["AI_Generated", "Human_Written"]
 MAX_LENGTH = 24

@@ -13,8 +13,15 @@ from qwenkit.training.probe import find_largest, probe_micro_batch_tokens
 from qwenkit.training.rehearsal import check_disk, count_checkpoints_to_come, is_rehearsal_due
 from tests.training.test_micro_batches import Telling, fail_in_the_allocator, limit_memory
 from tests.training.test_resume import RaiseSignal, assert_same_weights, numbers_of
-from tests.training.test_trainer import poison
-from tests.training.tiny_training import VOCAB, load_base, load_lora, make_config, make_rows, weights_of
+from tests.training.tiny_training import (
+    VOCAB,
+    load_base,
+    load_lora,
+    make_config,
+    make_rows,
+    poison,
+    weights_of,
+)
 
 
 class Saying(Telling):

@@ -14,7 +14,7 @@ from qwenkit.config.schema_model import Peft
 from qwenkit.modeling.adapters import apply_adapter
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.predictor import predict_logits
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 from tests.training.tiny_training import PAD, load_lora, make_config, make_rows
 
 aten = torch.ops.aten

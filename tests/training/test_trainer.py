@@ -8,12 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 
-from qwenkit.errors import DivergedError
-from qwenkit.training.checkpoints import find_resumable_checkpoint
 from qwenkit.training.steps import StepSampler
 from qwenkit.training.trainer import QwenTrainer
 from tests.training.tiny_training import (
-    VOCAB,
     load_base,
     load_lora,
     logged,
@@ -258,58 +255,6 @@ def test_every_lora_tensor_gets_a_gradient_after_an_evaluation(base_folder, make
     assert len(gradients) == 13
     assert min(gradients.values()) > 0
     assert type(model.base_model.model.score.modules_to_save["default"]) is torch.nn.Linear
-
-
-# ---- Divergence ----
-
-
-def poison(model, *, token: int = VOCAB - 1) -> None:
-    """Make one token's embedding NaN; make_rows never uses it."""
-    with torch.no_grad():
-        model.get_input_embeddings().weight[token] = torch.nan
-
-
-def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(base_folder, make_trainer):
-    model = load_lora(base_folder)
-    poison(model)
-    rows = make_rows(80)
-    bad_row = list(StepSampler(rows["length"][:], documents_per_step=32, seed=42))[1][5]
-    columns = rows.to_dict()
-    columns["input_ids"][bad_row][0] = VOCAB - 1
-    rows = type(rows).from_dict(columns, features=rows.features)
-    trainer = make_trainer(
-        model=model, train_dataset=rows, config=make_config(micro_batch_tokens=1, eval_steps=1)
-    )
-    with pytest.raises(DivergedError) as caught:
-        trainer.train()
-    message = str(caught.value)
-    assert f"the loss of step 2 is not finite, at row_id {1000 + bad_row} (1 documents)" in message
-    checkpoint = find_resumable_checkpoint(trainer.run_folder)
-    assert checkpoint.name == "checkpoint-1"
-    assert str(checkpoint) in message
-    assert caught.value.exit_code == 6
-
-
-def test_a_gradient_that_is_not_finite_stops_though_the_loss_is(make_trainer):
-    def loss_with_infinite_slope(outputs, labels, num_items_in_batch=None):
-        at_zero = outputs.logits - outputs.logits.detach()
-        return at_zero.abs().sqrt().sum()
-
-    with pytest.raises(
-        DivergedError, match=r"gradient norm of step 1 is not finite.*no checkpoint was written yet"
-    ):
-        make_trainer(compute_loss_func=loss_with_infinite_slope).train()
-
-
-def test_weights_that_broke_are_not_saved_even_between_two_checks(base_folder, make_trainer):
-    """As on a GPU, where the numbers are read at a log or a save only."""
-    model = load_lora(base_folder)
-    poison(model, token=1)
-    trainer = make_trainer(model=model, config=make_config(logging_steps=50, eval_steps=3, save_steps=3))
-    trainer.remove_callback(type(trainer._divergence))
-    with pytest.raises(DivergedError, match="step 1"):
-        trainer.train()
-    assert list(trainer.run_folder.glob("checkpoint-*")) == []
 
 
 def test_best_weights_are_loaded_at_the_end(make_trainer):

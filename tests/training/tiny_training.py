@@ -17,7 +17,7 @@ from qwenkit.console import Console
 from qwenkit.modeling.quantization import disable_cpu_repacking
 from qwenkit.tracking import MetricsLog, Tracker
 from qwenkit.training.build import build_trainer
-from tests.tiny_qwen3 import TINY_SIZES
+from tests.qwen3_sizes import TINY_SIZES
 
 LABELS = ["AI_Generated", "Human_Written"]
 PAD = 0
@@ -154,3 +154,9 @@ def build_tiny_trainer(base_folder: Path, run_folder: Path, **options: Any) -> A
         console=console,
         **options,
     )
+
+
+def poison(model, *, token: int = VOCAB - 1) -> None:
+    """Make one token's embedding NaN; make_rows never uses it."""
+    with torch.no_grad():
+        model.get_input_embeddings().weight[token] = torch.nan
