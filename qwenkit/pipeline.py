@@ -426,7 +426,8 @@ class QwenTrainingPipeline:
         )
         self.trained_folder = plan.folder
         if self._tracker is not None and self.config.wandb.log_model == "end":
-            self._tracker.upload_model(plan.folder, name=self.run_folder.name)
+            seconds = self.config.wandb.upload_timeout
+            self._tracker.upload_model(plan.folder, name=self.run_folder.name, timeout_seconds=seconds)
 
     # ---- Evaluate and export ----
 

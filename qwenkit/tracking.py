@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 
 from qwenkit.console import Console
 from qwenkit.files import replace_file
+from qwenkit.model_upload import name_artifact, upload_model
 
 INIT_TIMEOUT_SECONDS = 10
+# It refuses a run whose tag is longer, as that of a data set with a long name is.
+MOST_TAG_CHARACTERS = 64
 WANDB_URL = "https://api.wandb.ai"
 # The service's older names, which it still takes.
 _PLAIN_MODES = {"dryrun": "offline", "run": "online"}
@@ -105,10 +108,30 @@ class Tracker:
         lines = [_lay_out_row(columns, "th"), *(_lay_out_row(row, "td") for row in rows)]
         self._tell_wandb(self._wandb_run.log, {name: wandb.Html(f"<table>{''.join(lines)}</table>")})
 
-    def upload_model(self, folder: Path, *, name: str) -> None:
-        """Upload a model folder as an artifact of the W&B run."""
-        if self._wandb_run is not None:
-            self._tell_wandb(self._wandb_run.log_model, path=str(folder), name=name)
+    def upload_model(self, folder: Path, *, name: str, timeout_seconds: float) -> None:
+        """Upload a model folder as an artifact, in the project and group of the W&B run.
+
+        Args:
+            timeout_seconds: Wait no longer; then a command to type is shown.
+        """
+        run = self._wandb_run
+        if run is None:
+            return
+        artifact = name_artifact(name)
+        if run.offline:
+            # Kept among the run's files; `wandb sync` sends it with them.
+            self._tell_wandb(run.log_model, path=str(folder), name=artifact)
+            return
+        self._console.info(f"Weights & Biases: uploading the model as {artifact}")
+        problem = upload_model(
+            folder,
+            name=artifact,
+            project=f"{run.entity}/{run.project}",
+            group=run.group or run.name,
+            timeout_seconds=timeout_seconds,
+        )
+        if problem is not None:
+            self._console.warn(f"Weights & Biases: {problem}")
 
     def finish(self, *, exit_code: int = 0) -> None:
         """Close the W&B run; safe to call twice."""
@@ -172,6 +195,9 @@ def start_wandb(
     Args:
         finish_timeout_seconds: Wait no longer for uploads at the end, what is left stays in `folder`/wandb;
             0 waits until all is there.
+
+    Returns:
+        The W&B run; None where not even an offline one can be had, which has been told then.
     """
     # Its reports of errors to a third service wait for that one when the program ends, 10 s and more.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -183,7 +209,7 @@ def start_wandb(
         "project": project,
         "entity": entity,
         "name": name,
-        "tags": list(tags),
+        "tags": [tag[:MOST_TAG_CHARACTERS] for tag in tags if tag],
         "notes": notes,
         "config": dict(config),
         "group": group,
@@ -192,14 +218,17 @@ def start_wandb(
     }
     settings: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True}
     settings["init_timeout"] = init_timeout_seconds or INIT_TIMEOUT_SECONDS
-    if finish_timeout_seconds and "finish_timeout_raises" in wandb.Settings.model_fields:
-        settings |= {"finish_timeout": finish_timeout_seconds, "finish_timeout_raises": True}
-    try:
-        return wandb.init(mode=mode, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
-    except (wandb.Error, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        console.warn(f"Weights & Biases cannot be reached ({reason}); this run is recorded offline.")
-        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **arguments)
+    settings |= {"finish_timeout": finish_timeout_seconds, "finish_timeout_raises": True}
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            return wandb.init(mode=attempt, settings=wandb.Settings(**settings), **arguments)  # type: ignore[arg-type]
+        except (wandb.Error, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            if attempt == "offline":
+                console.warn(f"Weights & Biases is off for this run: {reason}")
+            else:
+                console.warn(f"Weights & Biases cannot be reached ({reason}); this run is recorded offline.")
+    return None
 
 
 def _lay_out_row(cells: Sequence[Any], tag: str) -> str:

@@ -2,18 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
-from qwenkit.tracking import choose_wandb_mode
+from qwenkit.console import Console
+from qwenkit.tracking import MetricsLog, Tracker, choose_wandb_mode, start_wandb
+from tests.wandb_server import serve_wandb
 
 SECRET = "c0ffee" * 6 + "c0ff"
 VARIABLES = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
@@ -88,19 +86,25 @@ with command_frame() as console:
 """
 
 
-def test_a_service_that_cannot_be_reached_costs_one_line_and_the_run_goes_on_offline(home: Path) -> None:
+def run_script(script: str, home: Path, address: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, logged in to the service at the address."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "WANDB_API_KEY": SECRET,
-        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_BASE_URL": address,
         "NO_COLOR": "1",
     }
     finished = subprocess.run(
-        [sys.executable, "-c", START], cwd=home, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=120
     )
     assert finished.returncode == 0, finished.stderr
+    return finished
+
+
+def test_a_service_that_cannot_be_reached_costs_one_line_and_the_run_goes_on_offline(home: Path) -> None:
+    finished = run_script(START, home, "http://127.0.0.1:9")
     assert finished.stdout == ""
     (line,) = finished.stderr.splitlines()
     assert line.startswith("warning: Weights & Biases cannot be reached (")
@@ -111,61 +115,6 @@ def test_a_service_that_cannot_be_reached_costs_one_line_and_the_run_goes_on_off
 
 
 # ---- A service that is silent ----
-
-TAKES_A_RUN = {
-    "upsertBucket": {
-        "bucket": {
-            "id": "x",
-            "name": "n",
-            "displayName": "n",
-            "config": "{}",
-            "project": {"id": "p", "name": "p", "entity": {"id": "e", "name": "e"}},
-            "historyLineCount": 0,
-        },
-        "inserted": True,
-    }
-}
-
-
-class TakesARunAndFallsSilent(BaseHTTPRequestHandler):
-    """Answers the mutation that opens a run, and nothing after it."""
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        released: threading.Event = self.server.released  # type: ignore[attr-defined]
-        if b"UpsertBucket" not in body or self.server.has_run:  # type: ignore[attr-defined]
-            released.wait()
-            return
-        self.server.has_run = True  # type: ignore[attr-defined]
-        answer = json.dumps({"data": TAKES_A_RUN}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-
-@contextmanager
-def serve_a_silent_service() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), TakesARunAndFallsSilent)
-    server.released, server.has_run = threading.Event(), False  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.released.set()  # type: ignore[attr-defined]
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
-def listen_without_an_answer() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
 
 FOLLOW = """
 import json, time
@@ -190,22 +139,10 @@ with command_frame() as console:
 """
 
 
-@pytest.mark.parametrize("service", [listen_without_an_answer, serve_a_silent_service])
-def test_a_service_that_is_silent_delays_a_run_by_seconds_and_stops_nothing(home: Path, service) -> None:
-    with service() as url:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            "WANDB_API_KEY": SECRET,
-            "WANDB_BASE_URL": url,
-            "NO_COLOR": "1",
-        }
-        command = [sys.executable, "-c", FOLLOW]
-        finished = subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, timeout=120
-        )
-    assert finished.returncode == 0, finished.stderr
+@pytest.mark.parametrize("manner", ["silent", "stalling"])
+def test_a_service_that_is_silent_delays_a_run_by_seconds_and_stops_nothing(home: Path, manner) -> None:
+    with serve_wandb(manner) as address:
+        finished = run_script(FOLLOW, home, address)
     assert len(finished.stderr.splitlines()) <= 1, finished.stderr
     seconds = json.loads(finished.stdout)
     # The limit is 2 s; the rest is the library's own process on a busy machine.
@@ -213,3 +150,100 @@ def test_a_service_that_is_silent_delays_a_run_by_seconds_and_stops_nothing(home
     assert len((home / "run" / "metrics.jsonl").read_text().splitlines()) == 200
     # What `wandb sync` sends later.
     assert list(home.glob("run/wandb/*run-*/run-*.wandb"))
+
+
+# ---- A model to upload ----
+
+UPLOAD = """
+import json, sys, time
+from pathlib import Path
+from qwenkit.cli.options import command_frame
+from qwenkit.tracking import MetricsLog, Tracker, start_wandb
+
+with command_frame() as console:
+    run = start_wandb(
+        folder=Path("run"), project="p", entity=None, name="my run", tags=[], notes=None, mode="online",
+        config={}, console=console, finish_timeout_seconds=15,
+    )
+    tracker = Tracker(MetricsLog(Path("run/metrics.jsonl")), console=console, wandb_run=run)
+    started = time.perf_counter()
+    tracker.upload_model(Path("run/trained"), name="my run", timeout_seconds=LIMIT)
+    uploaded = time.perf_counter()
+    tracker.finish()
+    seconds = {"upload": uploaded - started, "finish": time.perf_counter() - uploaded}
+    Path("seconds.json").write_text(json.dumps(seconds))
+"""
+MODEL = b"weights" * 100
+
+
+@pytest.fixture
+def trained(home: Path) -> Path:
+    folder = home / "run" / "trained"
+    folder.mkdir(parents=True)
+    (folder / "adapter.safetensors").write_bytes(MODEL)
+    return folder
+
+
+def test_a_model_is_uploaded_as_it_lies_under_a_name_that_the_service_allows(
+    home: Path, trained: Path
+) -> None:
+    uploads: dict[str, bytes] = {}
+    with serve_wandb("taking", uploads=uploads) as address:
+        finished = run_script(UPLOAD.replace("LIMIT", "60"), home, address)
+    assert finished.stderr == ""
+    assert finished.stdout.strip() == "Weights & Biases: uploading the model as my-run"
+    assert uploads["/artifact/adapter.safetensors"] == MODEL
+    assert "adapter.safetensors" in json.loads(uploads["/artifact/manifest"])["contents"]
+    assert not [path for path in home.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+
+
+def test_an_upload_that_stands_still_is_given_up_after_its_limit_and_leaves_no_process(
+    home: Path, trained: Path
+) -> None:
+    with serve_wandb("without artifacts") as address:
+        finished = run_script(UPLOAD.replace("LIMIT", "8"), home, address)
+        left = [process.name() for process in psutil.process_iter() if _home_of(process) == str(home)]
+    (line,) = finished.stderr.splitlines()
+    assert line == (
+        "warning: Weights & Biases: the model was not uploaded (not done after 8 s); this does it: "
+        f"wandb artifact put --type model --name e/p/my-run {trained}"
+    )
+    seconds = json.loads((home / "seconds.json").read_text())
+    # Without the limit it would never end; the rest is the library's own process on a busy machine.
+    assert 8 <= seconds["upload"] < 15 and seconds["finish"] < 15
+    assert left == []
+
+
+def _home_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("HOME")
+    except psutil.Error:
+        return None
+
+
+def test_what_the_service_refuses_is_told_with_the_command_to_type(home: Path, trained: Path) -> None:
+    with serve_wandb("refusing artifacts") as address:
+        finished = run_script(UPLOAD.replace("LIMIT", "60"), home, address)
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("warning: Weights & Biases: the model was not uploaded (")
+    assert line.endswith(f"); this does it: wandb artifact put --type model --name e/p/my-run {trained}")
+
+
+def test_offline_the_model_waits_with_the_run_and_long_tags_are_cut(home: Path, trained: Path) -> None:
+    console = Console(quiet=True)
+    options = {"project": "p", "entity": None, "notes": None, "config": {}, "console": console}
+    tags = ["dataset-" + "long" * 20, ""]
+    run = start_wandb(folder=home, name="my run", tags=tags, mode="offline", **options)
+    assert run.tags == (("dataset-" + "long" * 20)[:64],)
+    tracker = Tracker(MetricsLog(home / "metrics.jsonl"), console=console, wandb_run=run)
+    tracker.upload_model(trained, name="my run", timeout_seconds=1)
+    tracker.finish()
+    (record,) = home.glob("wandb/offline-run-*/*.wandb")
+    assert b"adapter.safetensors" in record.read_bytes()
+
+
+def test_a_run_that_cannot_even_be_recorded_is_none(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"entity": None, "tags": [], "notes": None, "config": {}, "console": Console()}
+    assert start_wandb(folder=home, project="a/b", name="n", mode="offline", **options) is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: Weights & Biases is off for this run: Invalid project name")

@@ -5,7 +5,7 @@ The names are those of the scripts that this project grew out of, so that their 
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from qwenkit.config.schema_model import Dataset, Model, Peft, Quantization, Tokenization
 from qwenkit.config.schema_training import ClassWeights, EarlyStopping, Training
@@ -20,6 +20,13 @@ from qwenkit.config.section import (
     iterate_fields,
     iterate_settings,
 )
+
+
+def _require_project_name(value: str) -> str:
+    # W&B's own rule, which otherwise shows when training is about to begin.
+    if len(value) > 128 or set(value) & set("/\\#?%:"):
+        raise ValueError("expected a W&B project: at most 128 characters and none of / \\ # ? % :")
+    return value
 
 
 class Evaluation(Section):
@@ -62,7 +69,9 @@ class Wandb(Section):
 
     enabled: Flag = Field(True, json_schema_extra=RUNTIME_ONLY)
     """Track the run there; metrics.jsonl is written in any case. --no-wandb turns it off."""
-    project: Name = Field("qwenkit", json_schema_extra=RUNTIME_ONLY)
+    project: Annotated[Name, AfterValidator(_require_project_name)] = Field(
+        "qwenkit", json_schema_extra=RUNTIME_ONLY
+    )
     """Project that the run belongs to."""
     entity: Name | None = Field(None, json_schema_extra=RUNTIME_ONLY)
     """User or team; null is the login's default."""
@@ -74,6 +83,8 @@ class Wandb(Section):
     """Free text about the run."""
     log_model: Literal[False, "end"] = Field(False, json_schema_extra=RUNTIME_ONLY)
     """end uploads the trained folder when training is done; false uploads no weights."""
+    upload_timeout: int = Field(60, ge=1, json_schema_extra=RUNTIME_ONLY)
+    """Seconds that this upload may take; then it is given up, and the command that does it is shown."""
     mode: Literal["online", "offline"] | None = Field(None, json_schema_extra=RUNTIME_ONLY)
     """online or offline; null is online where a key is found, else offline."""
 

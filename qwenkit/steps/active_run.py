@@ -15,8 +15,8 @@ from qwenkit.stages import StagePlan
 from qwenkit.tracking import MetricsLog, Tracker, start_wandb
 
 METRICS_NAME = "metrics.jsonl"
-# How long W&B may hold up the end of a run; a model's upload was asked for and may take its time.
-FINISH_TIMEOUT_SECONDS, UPLOAD_TIMEOUT_SECONDS = 15, 600
+# How long W&B may hold up the end of a run.
+FINISH_TIMEOUT_SECONDS = 15
 
 
 @contextmanager
@@ -70,7 +70,5 @@ def _open_wandb(folder: Path, *, plan: StagePlan, config: Config, mode: str, con
         mode=mode,
         config=facts,
         console=console,
-        finish_timeout_seconds=UPLOAD_TIMEOUT_SECONDS
-        if settings.log_model == "end"
-        else FINISH_TIMEOUT_SECONDS,
+        finish_timeout_seconds=FINISH_TIMEOUT_SECONDS,
     )
