@@ -29,6 +29,8 @@ def load_classifier_class(source: str, **options: Any) -> tuple[Any, dict[str, A
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            # Up to 5.17 it looked for an adapter on the newest revision, whatever was pinned.
+            adapter_kwargs={"revision": options["revision"]} if "revision" in options else None,
             **options,
         )
     return model, loading
