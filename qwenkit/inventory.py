@@ -144,7 +144,9 @@ def _describe(stage: Stage, folder: Path, manifest: Manifest) -> str:
     if stage is TOKENIZE and "train" in counts:
         return f"{counts['train']['tokens_kept']:,} tokens to train on"
     if stage is TRAIN and "steps" in counts:
-        return f"{counts['steps']:,} steps, weights of step {counts['best_step'] or counts['steps']:,}"
+        steps = f"{counts['steps']:,} steps, weights of step {counts['best_step'] or counts['steps']:,}"
+        tokens = counts.get("micro_batches", {}).get("tokens")
+        return steps + (f", micro-batches of {tokens:,} tokens" if tokens else "")
     if stage is EVALUATE and (folder / "metrics.json").is_file():
         auroc = read_json(folder / "metrics.json").get("auroc")
         return f"AUROC {auroc:.4f}" if isinstance(auroc, float) else ""

@@ -420,7 +420,7 @@ class QwenTrainingPipeline:
             tokenized=self.val_tokenized,
             rows=self._prepared.splits["validation"],
             class_weights=self.class_weights,
-            state=self.trainer.state,
+            trainer=self.trainer,
             config=self.config,
             console=self.console,
         )

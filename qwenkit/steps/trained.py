@@ -19,6 +19,7 @@ from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
 from qwenkit.steps.scoring import calibrate_bundle, score_documents
+from qwenkit.training.micro_batches import record_micro_batches
 
 
 def describe_model(
@@ -65,7 +66,7 @@ def publish_trained(
     tokenized: Any,
     rows: Any,
     class_weights: Any,
-    state: Any,
+    trainer: Any,
     config: Config,
     console: Console,
 ) -> Bundle:
@@ -74,7 +75,7 @@ def publish_trained(
     Args:
         own_base: Folder of a user's own base that the adapter needs; None where there is none.
         tokenized, rows: The validation split, tokenized and as prepared.
-        state: The trainer's, with the steps.
+        trainer: Tells the steps taken, and how large the micro-batches were in the end.
 
     Returns:
         The bundle as it was written: with temperature, operating points and metrics.
@@ -108,7 +109,9 @@ def publish_trained(
             if own_base is not None:
                 link_own(own_base, staging.folder)
             evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)
+            state = trainer.state
             staging.counts |= {"steps": state.global_step, "best_step": state.best_global_step}
+            staging.counts |= {"micro_batches": record_micro_batches(trainer.plan)}
 
     find_ranks().lead(write)
     console.success(f"wrote {plan.folder}")

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from qwenkit import QwenTrainingPipeline
+from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
+from qwenkit.inventory import list_states
+from qwenkit.runs import Workspace
 from tests.conftest import TINY_SETTINGS
 
 
@@ -38,6 +41,22 @@ def test_a_late_step_runs_what_it_lacks(
         pipeline.cleanup()
     assert (tmp_path / "tiny-toy/trained/manifest.json").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_the_size_that_auto_settles_on_is_kept_with_the_model(toy_csv: Path, tmp_path: Path) -> None:
+    pipeline = make(toy_csv, tmp_path, max_steps=2)
+    pipeline.load_config()
+    pipeline.config.training.micro_batch_tokens = "auto"
+    try:
+        pipeline.train()
+    finally:
+        pipeline.cleanup()
+    counts = read_manifest(tmp_path / "tiny-toy/trained").counts
+    assert counts["micro_batches"] == {"documents": 8, "tokens": 4096}
+    (trained,) = [
+        each for each in list_states(Workspace(tmp_path), settings=None, deep=False) if each.stage == "train"
+    ]
+    assert trained.detail == "2 steps, weights of step 2, micro-batches of 4,096 tokens"
 
 
 def test_a_run_with_other_settings_takes_the_next_name(toy_csv: Path, tmp_path: Path) -> None:
