@@ -157,7 +157,7 @@ def test_a_service_that_is_silent_delays_a_run_by_seconds_and_stops_nothing(home
 UPLOAD = """
 import json, sys, time
 from pathlib import Path
-from qwenkit.cli.options import command_frame
+from qwenkit.cli.frame import command_frame
 from qwenkit.tracking import MetricsLog, Tracker, start_wandb
 
 with command_frame() as console:
