@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -226,10 +227,15 @@ def explain_staleness(
 
 
 def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List what differs between two sets of named values, as `name: old -> new` without the section."""
+    """List what differs between two sets of named values, as `name: old -> new`.
+
+    The section is left out where the rest says enough: there are several `seed` and one `max_length`.
+    """
     names = sorted({*old, *new})
+    keys = Counter(name.rpartition(".")[2] for name in names)
+    shown = {name: key if keys[key := name.rpartition(".")[2]] == 1 else name for name in names}
     return [
-        f"{name.rpartition('.')[2]}: {_short(old.get(name))} -> {_short(new.get(name))}"
+        f"{shown[name]}: {_short(old.get(name))} -> {_short(new.get(name))}"
         for name in names
         if old.get(name) != new.get(name)
     ]

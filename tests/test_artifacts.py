@@ -120,6 +120,13 @@ def test_staleness_is_explained_by_the_setting(tmp_path: Path) -> None:
     assert reasons == ["max_length: 384 -> 512", "prepare was remade"]
 
 
+def test_a_changed_setting_is_named_in_full_where_others_are_called_the_same() -> None:
+    old = {"peft.enabled": True, "quantization.enabled": True, "peft.lora_r": 8}
+    new = {**old, "quantization.enabled": False, "peft.lora_r": 16}
+    reasons = artifacts.explain_changes(old, new)
+    assert reasons == ["lora_r: 8 -> 16", "quantization.enabled: true -> false"]
+
+
 def test_a_second_process_is_told_that_the_target_is_busy(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from qwenkit.artifacts import hold_lock\n"

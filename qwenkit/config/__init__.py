@@ -5,7 +5,6 @@ from qwenkit.config.checks_before_training import Machine, check_before_training
 from qwenkit.config.loading import LoadedConfig, find_shipped_config, load_config, shipped_configs
 from qwenkit.config.problems import ConfigProblem
 from qwenkit.config.reference import (
-    changed_settings,
     config_json_schema,
     config_reference,
     config_to_markdown,
@@ -20,7 +19,6 @@ __all__ = [
     "ConfigProblem",
     "LoadedConfig",
     "Machine",
-    "changed_settings",
     "check_before_training",
     "check_config",
     "check_names",

@@ -1,4 +1,4 @@
-"""The config written out: as YAML, as a table of all settings, as a JSON schema, as the difference of two."""
+"""The config written out: as YAML, as a table of all settings, as a JSON schema."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from qwenkit.config.problems import show_value
-from qwenkit.config.schema import Config, flatten_config, setting_names
+from qwenkit.config.schema import Config, flatten_config
 from qwenkit.config.section import Section, iterate_fields
 from qwenkit.config.yaml_reader import resolve_plain
 
@@ -30,14 +30,12 @@ class SettingReference:
     Attributes:
         kind: The type in words, with its bounds.
         default: As it would stand in a file.
-        runtime_only: Whether results are the same whatever its value.
     """
 
     name: str
     kind: str
     default: str
     help: str
-    runtime_only: bool
 
 
 def config_reference() -> list[SettingReference]:
@@ -49,7 +47,6 @@ def config_reference() -> list[SettingReference]:
             kind=_describe_type(field),
             default=_write_value(defaults[name]),
             help=" ".join((field.description or "").split()),
-            runtime_only=bool(field.json_schema_extra),
         )
         for name, field in iterate_fields(Config)
     ]
@@ -90,32 +87,8 @@ def config_to_yaml(config: Config, *, comments: bool = False) -> str:
     return ("\n\n" if comments else "\n").join(sections) + "\n"
 
 
-def changed_settings(before: Config | Mapping[str, Any], after: Config | Mapping[str, Any]) -> list[str]:
-    """Say what differs, a line each: "num_train_epochs: 1 -> 5".
-
-    Args:
-        before: A config, or settings by dotted names such as a manifest holds.
-    """
-    old = flatten_config(before) if isinstance(before, Config) else dict(before)
-    new = flatten_config(after) if isinstance(after, Config) else dict(after)
-    missing = object()
-    lines = []
-    for name in dict.fromkeys([*old, *new]):
-        was, is_now = old.get(name, missing), new.get(name, missing)
-        if was != is_now:
-            texts = ["(not set)" if each is missing else _write_value(each) for each in (was, is_now)]
-            lines.append(f"{_short_name(name)}: {texts[0]} -> {texts[1]}")
-    return lines
-
-
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _short_name(name: str) -> str:
-    """Leave the section out where the rest says enough: there are several `seed` and one `max_length`."""
-    key = name.rpartition(".")[2]
-    return key if [each.rpartition(".")[2] for each in setting_names()].count(key) == 1 else name
 
 
 def _summary(section: Section) -> str:

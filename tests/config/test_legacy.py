@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.config import Config, ConfigError, changed_settings, load_config
+from qwenkit.artifacts import explain_changes
+from qwenkit.config import Config, ConfigError, flatten_config, load_config
 
 ORIGINAL = Path(__file__).with_name("original.yaml")
 
@@ -15,16 +16,16 @@ Refusal = Callable[..., str]
 
 def test_the_original_config_loads_and_is_our_default_recipe() -> None:
     config = load_config(ORIGINAL).config
-    assert changed_settings(Config(), config) == [
-        "num_labels: null -> 2",
+    assert explain_changes(flatten_config(Config()), flatten_config(config)) == [
         "dataset.name: null -> codefactory4791/raid_aligned_10k",
+        "num_labels: null -> 2",
+        "root: output -> ./output",
         "eval_steps: null -> 100",
-        "save_steps: null -> 100",
         "logging_steps: null -> 10",
-        "project: qwenkit -> qwen3-raid",
-        "tags: [] -> [qwen3, qlora]",
+        "save_steps: null -> 100",
         "log_model: false -> end",
-        'root: output -> "./output"',
+        "project: qwenkit -> qwen3-raid",
+        'tags: [] -> ["qwen3", "qlora"]',
     ]
 
 

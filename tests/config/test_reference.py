@@ -8,7 +8,6 @@ import yaml
 
 from qwenkit.config import (
     Config,
-    changed_settings,
     config_json_schema,
     config_reference,
     config_to_markdown,
@@ -86,7 +85,6 @@ def test_the_reference_says_type_default_and_meaning() -> None:
     assert rows["wandb.enabled"].kind == "true/false"
     assert rows["model.labels"].default == "[AI_Generated, Human_Written]"
     assert rows["training.learning_rate"].default == "0.0001"
-    assert rows["paths.root"].runtime_only and not rows["training.seed"].runtime_only
 
 
 def test_the_json_schema_describes_every_setting() -> None:
@@ -104,27 +102,3 @@ def test_the_document_is_what_the_schema_says() -> None:
     document = Path(__file__).parents[2] / "qwenkit/docs/settings.md"
     assert document.read_text() == config_to_markdown(), "run `make docs`"
     assert all(f"| `{name}` |" in config_to_markdown() for name in setting_names())
-
-
-def test_changed_settings_are_named_as_short_as_they_are_clear() -> None:
-    before, after = Config(), Config()
-    after.training.num_train_epochs = 5
-    after.training.seed = 1
-    after.model.labels = ["a", "b"]
-    assert changed_settings(before, after) == [
-        "labels: [AI_Generated, Human_Written] -> [a, b]",
-        "num_train_epochs: 3.0 -> 5.0",
-        "training.seed: 42 -> 1",
-    ]
-    assert changed_settings(before, before) == []
-
-
-def test_changed_settings_compares_what_manifests_hold() -> None:
-    old = {"tokenization.max_length": 384, "model.tiny": {"seed": 1}, "gone.setting": 1}
-    new = {"tokenization.max_length": 512, "model.tiny": {"seed": 2}, "training.bf16": True}
-    assert changed_settings(old, new) == [
-        "max_length: 384 -> 512",
-        "model.tiny: {seed: 1} -> {seed: 2}",
-        "gone.setting: 1 -> (not set)",
-        "bf16: (not set) -> true",
-    ]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from qwenkit.artifacts import explain_changes
 from qwenkit.config import (
     Config,
     ConfigError,
-    changed_settings,
     config_to_yaml,
     find_shipped_config,
     flatten_config,
@@ -37,12 +37,12 @@ def test_default_is_the_schema_with_its_help_texts() -> None:
 
 
 def test_fast_differs_in_what_it_claims_and_nothing_else() -> None:
-    assert changed_settings(Config(), load_config("fast").config) == [
-        "quantization.enabled: true -> false",
+    assert explain_changes(flatten_config(Config()), flatten_config(load_config("fast").config)) == [
         "lora_dropout: 0.05 -> 0.0",
-        "micro_batch_tokens: null -> auto",
+        "quantization.enabled: true -> false",
         "compile: false -> true",
         "eval_samples: null -> 5000",
+        "micro_batch_tokens: null -> auto",
     ]
     assert load_config("fast").config.training.gradient_checkpointing is False
 
