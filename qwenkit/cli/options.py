@@ -77,7 +77,10 @@ SetOption = Annotated[
 RootOption = Annotated[
     Path | None,
     typer.Option(
-        "--root", metavar="DIR", rich_help_panel=OUTPUT, help="Where artifacts go. Default: output."
+        "--root",
+        metavar="DIR",
+        rich_help_panel=OUTPUT,
+        help="Where artifacts lie. Default: paths.root of the config, which is output unless set.",
     ),
 ]
 ForceOption = Annotated[

@@ -88,7 +88,7 @@ def predict(
     with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         if abstain and operating_point is None:
             raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
-        saved, texts = _split_arguments(arguments or [], root=root or Path("output"), console=console)
+        saved, texts = _split_arguments(arguments or [], root=root)
         ranks = find_ranks()
         if input_path is not None:
             from qwenkit.data.prediction_files import read_texts
@@ -109,20 +109,24 @@ def predict(
             _show(records, console=console, output=output)
 
 
-def _split_arguments(arguments: list[str], *, root: Path, console: Console) -> tuple["SavedModel", list[str]]:
-    """Tell the model folder from the texts; without a folder the newest run is taken and named."""
+def _split_arguments(arguments: list[str], *, root: Path | None) -> tuple["SavedModel", list[str]]:
+    """Tell the model folder from the texts; without a folder the newest run is taken.
+
+    Args:
+        root: Where that run is looked for; None goes by ./config.yaml, as training does.
+    """
+    from qwenkit.config import load_config
     from qwenkit.runs import Workspace
     from qwenkit.saved import find_model
 
-    workspace = Workspace(root)
     if arguments and Path(arguments[0]).is_dir():
-        return find_model(Path(arguments[0]), workspace), arguments[1:]
+        # The workspace is only asked for a model that nobody named.
+        return find_model(Path(arguments[0]), Workspace(root or Path())), arguments[1:]
     if arguments and "/" in arguments[0] and not any(char.isspace() for char in arguments[0]):
         raise ConfigError(
             f"{safe_text(arguments[0], limit=120)} is no folder; a model folder comes first, then texts."
         )
-    saved = find_model(None, workspace)
-    return saved, arguments
+    return find_model(None, Workspace(root or Path(load_config().config.paths.root))), arguments
 
 
 def _find_point(

@@ -145,6 +145,14 @@ def test_predict_reads_every_kind_of_input(run: Path, tmp_path: Path, suffix: st
     assert [record["label"] for record in records][:2] == ["Human_Written", "AI_Generated"]
 
 
+def test_predict_finds_the_newest_run_where_the_config_says(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(f'paths: {{root: "{run.parent}"}}\n')
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(call("predict", TEXTS[0], "--json"))["label"] == "Human_Written"
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_predict_writes_every_kind_of_output(run: Path, tmp_path: Path, suffix: str) -> None:
     readers = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
