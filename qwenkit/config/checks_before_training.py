@@ -74,7 +74,7 @@ def _check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem
     if training.max_steps <= 0:
         yield from check_warmup(config, math.ceil(steps_per_epoch * training.num_train_epochs))
     if training.load_best_model_at_end and training.save_steps and training.eval_steps is None:
-        yield from check_save_steps(config, max(1, steps_per_epoch // 10), training.save_steps)
+        yield from check_save_steps(max(1, steps_per_epoch // 10), training.save_steps)
 
 
 def _check_length(config: Config, model_max_length: int | None) -> Iterator[ConfigProblem]:

@@ -21,8 +21,6 @@ NAMED_OPTIONS: dict[str, tuple[str, ...]] = {
     "lora_rank": ("peft.lora_r",),
     "run_name": ("training.run_name",),
     "resume": ("training.resume_from_checkpoint",),
-    "merge_base": ("export.merge_base",),
-    "format": ("export.formats",),
     "wandb": ("wandb.enabled",),
     "rehearsal": ("training.rehearsal",),
 }
@@ -92,19 +90,17 @@ def read_named_options(
         else:
             # An unknown name goes on as it is and is refused like any other unknown setting.
             for name in NAMED_OPTIONS.get(option, (option,)):
-                options.given[name] = Given(_to_setting(name, value), origin)
+                options.given[name] = Given(_to_setting(value), origin)
     rank = options.given.get("peft.lora_r")
     if rank is not None and "peft.lora_alpha" not in options.given and type(rank.value) is int:
         _scale_alpha(options, rank, given, written)
     return options
 
 
-def _to_setting(name: str, value: Any) -> Any:
-    """Take what Python code passes where a file has only text and lists: paths, tuples, one format."""
+def _to_setting(value: Any) -> Any:
+    """Take what Python code passes where a file has only text and lists: paths, tuples."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if name == "export.formats" and isinstance(value, str):
-        return [value]
     return list(value) if isinstance(value, tuple) else value
 
 

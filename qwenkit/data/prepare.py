@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from qwenkit.config.problems import require_names
 from qwenkit.config.schema_model import Dataset, Model
 from qwenkit.config.schema_training import ClassWeights
 from qwenkit.console import Console, safe_text
@@ -25,8 +26,8 @@ from qwenkit.data.sources import Source
 from qwenkit.data.splits import choose_splits, place_rows
 from qwenkit.errors import ConfigError, DataError
 from qwenkit.stages import SPLITS
-from qwenkit.text.attacks import require_attacks
-from qwenkit.text.normalize import require_rules
+from qwenkit.text.attacks import ATTACKS, BY_MODEL
+from qwenkit.text.normalize import RULES
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def prepare_splits(
         strata_columns=[model.label_column, domain_column],
         seed=dataset.shuffle_seed,
     )
-    require_rules(dataset.normalize)
-    require_attacks(dataset.augment.attacks)
+    require_names(dataset.normalize, RULES, setting="dataset.normalize")
+    require_names(dataset.augment.attacks, [*ATTACKS, *BY_MODEL], setting="dataset.augment.attacks")
     rows, unknown, label_notes = collect_rows(
         sources,
         labels=labels,

@@ -25,8 +25,8 @@ from qwenkit.evaluation.evaluate import (
 from qwenkit.evaluation.interval_tables import metric_table, point_table, slice_table
 from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
-from qwenkit.evaluation.page import LabelledPicture
-from qwenkit.evaluation.report import ReportContext, list_sections, render_report
+from qwenkit.evaluation.page import LabelledPicture, ReportContext
+from qwenkit.evaluation.report import list_sections, render_report
 from qwenkit.evaluation.robustness import Robustness, measure_robustness
 from qwenkit.evaluation.robustness_tables import robustness_tables
 from qwenkit.evaluation.slices import SLICE_COLUMNS

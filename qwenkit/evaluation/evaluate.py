@@ -39,7 +39,6 @@ def evaluate_split(
     positive_label: str | None = None,
     class_weights: Sequence[float] | None = None,
     temperature: float = 1.0,
-    keep_text: bool = False,
 ) -> Evaluation:
     """Measure logits against the rows of a prepared split that they belong to.
 
@@ -51,7 +50,6 @@ def evaluate_split(
         positive_label: The class whose detection is measured; None takes the first.
         class_weights: Weights of the loss in id order.
         temperature: Fitted on validation; divides the logits before they become probabilities.
-        keep_text: Keep the texts in the predictions.
     """
     predictions = build_predictions(
         logits,
@@ -60,7 +58,6 @@ def evaluate_split(
         labels=labels,
         positive_label=positive_label,
         temperature=temperature,
-        keep_text=keep_text,
     )
     return measure_predictions(
         predictions,

@@ -30,7 +30,6 @@ def build_predictions(
     labels: Sequence[str],
     positive_label: str | None = None,
     temperature: float = 1.0,
-    keep_text: bool = False,
 ) -> pl.DataFrame:
     """Join logits with the rows they belong to.
 
@@ -41,12 +40,12 @@ def build_predictions(
         labels: Class names in id order.
         positive_label: `probability` is the probability of this class; None takes the first.
         temperature: Divides the logits before they become probabilities; the logits stay as they are.
-        keep_text: Keep the text, which otherwise stays in the prepared split only.
 
     Returns:
         row_id, label, label_id, predicted_label, predicted_id, correct, probability, logit_<label>... and
         probability_<label>... in id order, then the source's columns that one can slice by. A source column
-        whose name is taken is called source_<name>. `characters` is the text's length.
+        whose name is taken is called source_<name>. `characters` is the text's length; the text itself stays
+        in the prepared split.
 
     Raises:
         ArtifactError: A row id is not in `prepared`: the logits belong to other data.
@@ -66,7 +65,7 @@ def build_predictions(
         **{f"logit_{name}": logits[:, index] for index, name in enumerate(labels)},
         **{f"probability_{name}": probabilities[:, index] for index, name in enumerate(labels)},
     }
-    for name in find_slice_columns(rows) + (["text"] if keep_text else []):
+    for name in find_slice_columns(rows):
         columns[_free_name(name, columns)] = rows[name]
     columns.setdefault("characters", rows["text"].str.len_chars())
     return pl.DataFrame(columns)

@@ -16,8 +16,6 @@ from qwenkit.evaluation.page import ReportContext, Section, show_name
 from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.evaluation.verdict import write_verdict
 
-__all__ = ["ReportContext", "render_report"]
-
 LINE_LIMIT = 200
 NOTE_LIMIT = 500
 

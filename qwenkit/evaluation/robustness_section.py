@@ -37,7 +37,7 @@ def describe_robustness(context: ReportContext) -> Section | None:
         f"to their first tokens. {worst} Changes are against the same rows as they are, rates in percentage "
         f"points, with 95 % intervals. {' and '.join(approximate)} stand in for attacks of RAID's that use "
         "language models.",
-        pictures=[_draw_attacks(context, robustness), _draw_lengths(context, robustness)],
+        pictures=[_draw_attacks(context, robustness), _draw_lengths(robustness)],
         tables=[_to_table(title, table) for title, table in robustness_tables(robustness)],
     )
 
@@ -62,7 +62,7 @@ def _draw_attacks(context: ReportContext, robustness: Robustness) -> LabelledPic
     )
 
 
-def _draw_lengths(context: ReportContext, robustness: Robustness) -> LabelledPicture:
+def _draw_lengths(robustness: Robustness) -> LabelledPicture:
     decision, lines = robustness.decision, robustness.lengths
     aurocs: list[Interval | None] = [one.measured.auroc for one in lines]
     rates = [one.measured.rates[decision] for one in lines]

@@ -14,7 +14,6 @@ from qwenkit.evaluation.bootstrap import (
     Resampling,
     bound_perfection,
     count_groups,
-    draw_metrics,
     percentile_interval,
     share_interval,
 )
@@ -188,11 +187,6 @@ def compare_decisions(first_correct: np.ndarray, second_correct: np.ndarray) -> 
     differing = only_first + only_second
     p_value = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
     return {"only_first_right": only_first, "only_second_right": only_second, "p_value": p_value}
-
-
-def bound_scored(metrics: Mapping[str, Any], rows: ScoredRows, resampling: Resampling) -> dict[str, Interval]:
-    """Draw and bound in one go, where nothing else is measured on the same draws."""
-    return bound_metrics(metrics, draw_metrics(resampling, measure_drawn(rows)), rows, resampling)
 
 
 def join_measures(measures: Sequence[tuple[str, Measure]]) -> Measure:

@@ -7,14 +7,13 @@ A rate is the share of places that are changed, rounded down, as in RAID.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 from random import Random
 from typing import TypeVar
 
-from qwenkit.config.problems import require_names
 from qwenkit.text.homoglyphs import TWINS
 from qwenkit.text.tables import british_spellings, misspellings, synonyms
 
@@ -72,15 +71,6 @@ def split_sentences(text: str) -> list[str]:
     """Cut a text before its sentences; put together again the parts are the text."""
     starts = [0, *_find_sentence_starts(text), len(text)]
     return [text[start:stop] for start, stop in pairwise(starts)]
-
-
-def require_attacks(names: Iterable[str], *, setting: str = "dataset.augment.attacks") -> None:
-    """Refuse an attack that does not exist.
-
-    Raises:
-        ConfigError: With the nearest name.
-    """
-    require_names(names, [*ATTACKS, *BY_MODEL], setting=setting)
 
 
 def delete_articles(text: str, rate: float, random: Random) -> str:

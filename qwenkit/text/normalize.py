@@ -7,10 +7,9 @@ RULES, a pure function that changes nothing when applied again.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from qwenkit.config.problems import require_names
 from qwenkit.text.homoglyphs import fold_homoglyphs
 
 # Format characters and other ones that take no room. Not the Arabic number signs: they are seen.
@@ -116,15 +115,6 @@ def normalize_text(text: str, rules: Sequence[str]) -> str:
         if text == before or len(rules) == 1:
             break
     return text
-
-
-def require_rules(names: Iterable[str], *, setting: str = "dataset.normalize") -> None:
-    """Refuse a rule that does not exist.
-
-    Raises:
-        ConfigError: With the nearest name.
-    """
-    require_names(names, RULES, setting=setting)
 
 
 def _strip_tags(text: str) -> str:

@@ -45,7 +45,6 @@ def encode_texts(
     max_length: int,
     truncation: bool = True,
     normalisation: Sequence[str] = (),
-    row_ids: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Turn texts into token ids, without padding; a text has the same ids alone and among others.
 
@@ -56,15 +55,14 @@ def encode_texts(
         max_length: Longer rows lose their end.
         truncation: False keeps them whole.
         normalisation: Rules that the model wants applied first; prepared text does not change by them.
-        row_ids: What errors call the rows; their place in `texts` by default.
 
     Raises:
-        DataError: A text is not text, or has nothing but white space, or has no tokens.
+        DataError: A text is not text, or has nothing but white space, or has no tokens. The message tells its
+            place in `texts`.
     """
     limit = max_length if truncation else None
-    names = row_ids if row_ids is not None else range(len(texts))
     normalized = normalize_texts(texts, normalisation)
-    return encode_with_backend(normalized, tokenizer.backend_tokenizer, limit, names)[0]
+    return encode_with_backend(normalized, tokenizer.backend_tokenizer, limit, range(len(texts)))[0]
 
 
 def encode_dataset(

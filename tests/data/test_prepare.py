@@ -30,6 +30,18 @@ def test_prepared_rows_are_read_when_they_are_asked_for(prepare, rows: pl.DataFr
         _ = back.splits["other"]
 
 
+def test_an_unknown_rule_of_normalisation_is_refused_with_the_nearest_name(
+    prepare, rows: pl.DataFrame
+) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"dataset\.normalize +colapse_whitespace is unknown; did you mean collapse_whitespace",
+    ):
+        prepare(rows, normalize=["lower_case", "colapse_whitespace"])
+    with pytest.raises(ConfigError, match="there is collapse_whitespace, fold_homoglyphs"):
+        prepare(rows, normalize=["xyzzy"])
+
+
 def test_set_in_one_piece_is_cut_by_domain_and_label(prepare, rows: pl.DataFrame) -> None:
     prepared = prepare(rows)
     assert prepared.written == {"train": 160, "validation": 20, "test": 20}

@@ -12,7 +12,7 @@ from qwenkit.evaluation.challenges import ATTACK, LENGTH, Challenges, HeldOut, V
 from qwenkit.evaluation.evaluate import compare_before_after, evaluate_split
 from qwenkit.evaluation.mistakes import find_worst_mistakes
 from qwenkit.evaluation.operating_points import calibrate
-from qwenkit.evaluation.report import ReportContext
+from qwenkit.evaluation.page import ReportContext
 from qwenkit.evaluation.robustness import measure_robustness
 from qwenkit.text.attacks import ATTACKS
 from qwenkit.text.probes import PROBES

@@ -19,7 +19,7 @@ from qwenkit.evaluation.uncertainty import (
     BOUNDED_METRICS,
     ScoredRows,
     bound_differences,
-    bound_scored,
+    bound_metrics,
     compare_decisions,
     measure_drawn,
 )
@@ -29,6 +29,10 @@ from qwenkit.metrics import compute_metrics
 LABELS = ["AI_Generated", "Human_Written"]
 # Sums of float32 counts are whole numbers; only divisions round.
 EXACT = {"rel": 1e-9, "abs": 1e-9}
+
+
+def bound_scored(metrics, rows, resampling):
+    return bound_metrics(metrics, draw_metrics(resampling, measure_drawn(rows)), rows, resampling)
 
 
 @st.composite

@@ -98,12 +98,9 @@ def test_prose_and_nested_columns_are_not_slices(make_prepared):
     assert find_slice_columns(prepared) == ["domain_name", "year", "empty"]
 
 
-def test_text_is_kept_only_when_asked_for(make_prepared, make_logits):
+def test_text_stays_in_the_prepared_split(make_prepared, make_logits):
     prepared = make_prepared(4)
     assert "text" not in build(prepared, make_logits(prepared)).columns
-    assert (
-        build(prepared, make_logits(prepared), keep_text=True)["text"].to_list() == prepared["text"].to_list()
-    )
 
 
 def test_parquet_is_exact_and_csv_has_the_originals_columns(make_prepared, make_logits, written, tmp_path):
@@ -141,7 +138,7 @@ def test_no_cell_starts_a_formula(hostile, make_prepared, make_logits, written):
     labels = [hostile, "fine"]
     prepared = make_prepared(4, labels=labels, **{hostile: [hostile] * 4})
     predictions = build_predictions(
-        make_logits(prepared), prepared["row_id"].to_numpy(), prepared, labels=labels, keep_text=True
+        make_logits(prepared), prepared["row_id"].to_numpy(), prepared, labels=labels
     )
     rows = written(predictions)
     assert len(rows) == 4
@@ -164,7 +161,8 @@ def test_plain_numbers_stay_numbers():
 
 
 def test_an_endless_line_fits_a_spreadsheets_cell(make_prepared, make_logits, written):
-    prepared = make_prepared(2).with_columns(pl.Series("text", ["x" * 1_000_000, '\x1b[2J\u202e,"\n']))
-    rows = written(build(prepared, make_logits(prepared), keep_text=True))
-    assert len(rows[0]["text"]) == CSV_CELL_LIMIT
-    assert rows[1]["text"] == '\\u001b[2J\\u202e,"\\u000a'
+    prepared = make_prepared(2)
+    cells = pl.Series("cell", ["x" * 1_000_000, '\x1b[2J\u202e,"\n'])
+    rows = written(build(prepared, make_logits(prepared)).with_columns(cells))
+    assert len(rows[0]["cell"]) == CSV_CELL_LIMIT
+    assert rows[1]["cell"] == '\\u001b[2J\\u202e,"\\u000a'

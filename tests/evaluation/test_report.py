@@ -13,8 +13,9 @@ import pytest
 from qwenkit.evaluation.evaluate import compare_before_after
 from qwenkit.evaluation.markdown import render_markdown
 from qwenkit.evaluation.mistakes import find_worst_mistakes
+from qwenkit.evaluation.page import ReportContext
 from qwenkit.evaluation.plots import DARK_COLOURS, SERIES
-from qwenkit.evaluation.report import ReportContext, render_report
+from qwenkit.evaluation.report import render_report
 from qwenkit.evaluation.sections import SECTIONS
 from qwenkit.text.attacks import ATTACKS
 from tests.evaluation.hostile_texts import HOSTILE

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from qwenkit.evaluation.bootstrap import Interval
-from qwenkit.evaluation.report import ReportContext, list_tiles, render_report
+from qwenkit.evaluation.page import ReportContext
+from qwenkit.evaluation.report import list_tiles, render_report
 from qwenkit.evaluation.verdict import write_verdict
 
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwenkit.errors import ConfigError
 from qwenkit.text.homoglyphs import TWINS, fold_homoglyphs
-from qwenkit.text.normalize import RULES, normalize_text, require_rules
+from qwenkit.text.normalize import RULES, normalize_text
 
 # rule, text, what it becomes; the second text is left as it is.
 EXAMPLES = {
@@ -76,10 +75,3 @@ def test_text_fully_attacked_with_homoglyphs_is_restored() -> None:
 def test_greek_and_russian_text_is_left_alone() -> None:
     for text in ("Ο ήλιος ανατέλλει από την Ανατολή", "Съешь же ещё этих мягких французских булок"):
         assert fold_homoglyphs(text) == text
-
-
-def test_an_unknown_rule_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match="colapse_whitespace is unknown; did you mean collapse_whitespace"):
-        require_rules(["lower_case", "colapse_whitespace"])
-    with pytest.raises(ConfigError, match="there is collapse_whitespace, fold_homoglyphs"):
-        require_rules(["xyzzy"])
