@@ -85,7 +85,9 @@ DROPPED = {
     "hardware.max_memory": Dropped("the model stands on one GPU whole", (), "take the line out"),
     "hardware.offload_folder": Dropped("nothing is offloaded"),
     "performance.use_flash_attention_2": Dropped("PyTorch picks the fastest attention kernel"),
-    "performance.use_tf32": Dropped("matrix products run in bf16 where the hardware can"),
+    "performance.use_tf32": Dropped(
+        "products run in bf16 where the hardware can; else there is training.tf32"
+    ),
     "misc.cache_dir": Dropped("the libraries' own cache is used; move it with HF_HOME"),
     "misc.use_fast_tokenizer": Dropped("the fast tokenizer is the only one"),
     "misc.save_tokenized_datasets": _KEPT_ANYWAY,

@@ -155,7 +155,7 @@ class Tokenization(Section):
     max_length: int = Field(384, ge=1)
     """Most tokens of a document; the rest is cut off."""
     truncation: Flag = True
-    """Cut documents at max_length; false refuses documents that are longer."""
+    """Cut documents at max_length; false keeps longer ones whole."""
     pad_to_multiple_of: int | None = Field(8, ge=1)
     """Round the length of each micro-batch up to a multiple of this, for tensor cores; null does not."""
     tokenizer: Name = "auto"
