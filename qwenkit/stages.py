@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from qwenkit.artifacts import Staging, explain_staleness, fingerprint, publish, read_manifest, verify
-from qwenkit.errors import ArtifactError
+from qwenkit.console import safe_text
+from qwenkit.errors import ArtifactError, BusyError
 
 SPLITS = ("train", "validation", "test")
 """Of every data set, in this order; prepared data may have further test splits (data/holdout.py)."""
@@ -208,8 +209,40 @@ class StagePlan:
             return [str(error)]
         return []
 
+    def refuse_foreign(self) -> None:
+        """Refuse a place that holds anything but what this stage made: publishing there replaces all of it.
+
+        Raises:
+            BusyError: A user's own files, or what another stage made, would be lost.
+        """
+        shown = safe_text(str(self.folder))
+        if self.folder.is_file():
+            raise BusyError(f"{shown} is a file, where a folder is to be written: name another place.")
+        names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        if not names:
+            return
+        try:
+            manifest = read_manifest(self.folder)
+        except ArtifactError:
+            # An artifact that was damaged, which is made again.
+            return
+        if manifest is None:
+            raise BusyError(
+                f"{shown} holds other files, such as {safe_text(names[0])}, which would all be lost: "
+                "name a new or an empty folder."
+            )
+        if manifest.stage != self.stage.name:
+            raise BusyError(
+                f"{shown} holds what `{manifest.stage}` made, which would be lost: name another folder."
+            )
+
     def publish(self, *, replace: bool) -> AbstractContextManager[Staging]:
-        """Open a staging folder for this plan; see artifacts.publish."""
+        """Open a staging folder for this plan; see artifacts.publish.
+
+        Raises:
+            BusyError: Something else lies there.
+        """
+        self.refuse_foreign()
         return publish(
             self.folder,
             stage=self.stage.name,

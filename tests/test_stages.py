@@ -3,8 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 from qwenkit.config import Config, flatten_config, runtime_only_settings
-from qwenkit.stages import STAGES
+from qwenkit.errors import BusyError
+from qwenkit.stages import EVALUATE, STAGES, TRAIN, StagePlan
 
 PACKAGE = Path(__file__).parents[1] / "qwenkit"
 
@@ -72,3 +75,40 @@ def test_imports_run_one_way() -> None:
         for path in paths:
             wrong = imported_parts(path) - may_import - {part}
             assert not wrong, f"{path.relative_to(PACKAGE)} imports {sorted(wrong)}"
+
+
+def plan_at(folder: Path, stage=EVALUATE) -> StagePlan:
+    return StagePlan(stage, folder, settings={}, inputs={}, identity={"rows": "a"})
+
+
+def test_a_folder_of_the_users_own_files_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BusyError, match=r"such as thesis\.txt"), plan_at(tmp_path).publish(replace=True):
+        pytest.fail("nothing may be made")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_is_never_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    with pytest.raises(BusyError, match="is a file"), plan_at(tmp_path / "rows.csv").publish(replace=True):
+        pytest.fail("nothing may be made")
+    assert (tmp_path / "rows.csv").read_text() == "text,label\n"
+
+
+def test_what_another_stage_made_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "trained"
+    with plan_at(folder, TRAIN).publish(replace=True) as staging:
+        (staging.folder / "adapter").write_text("weights")
+    with pytest.raises(BusyError, match="what `train` made"), plan_at(folder).publish(replace=True):
+        pytest.fail("nothing may be made")
+    assert (folder / "adapter").read_text() == "weights"
+
+
+@pytest.mark.parametrize("damage", [None, "{}"])
+def test_an_empty_folder_and_what_the_stage_itself_made_give_way(tmp_path: Path, damage: str | None) -> None:
+    for content in ("old", "new"):
+        with plan_at(tmp_path / "after").publish(replace=True) as staging:
+            (staging.folder / "metrics").write_text(content)
+        if damage and content == "old":
+            (tmp_path / "after/manifest.json").write_text(damage)
+    assert (tmp_path / "after/metrics").read_text() == "new"

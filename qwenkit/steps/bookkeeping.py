@@ -77,6 +77,8 @@ class Bookkeeper:
         find_ranks().announce(_name_event(plan))
 
     def _find_reasons(self, plan: StagePlan) -> list[str]:
+        # Before the work that would end there.
+        plan.refuse_foreign()
         return ["--force"] if self.is_forced(plan.stage) else plan.find_reasons_to_redo()
 
     def is_forced(self, stage: Stage) -> bool:
