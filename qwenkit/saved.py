@@ -12,6 +12,8 @@ from qwenkit.stages import EVALUATE, EXPORT, TRAIN
 MODEL_FILES = ("qwenkit.json", "config.json")
 VALIDATION_PREDICTIONS = "validation_predictions.parquet"
 MODEL_PATTERNS = ("*.json", "*.safetensors")
+BEFORE, AFTER = "before", "after"
+"""The evaluations of a run on its own test split, under evaluated/."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,11 @@ class SavedModel:
         if self.run is None:
             name = self.folder.resolve().name + (f"-{data_name}" if data_name else "")
             return workspace.root / "evaluations" / name
+        if data_name in (BEFORE, AFTER):
+            # A file of this name must not pass for the run's own test split.
+            data_name = f"data-{data_name}"
         if self.is_trained:
-            return self.run / EVALUATE.folder / (data_name or "after")
+            return self.run / EVALUATE.folder / (data_name or AFTER)
         name = self.folder.name if self.folder.parent == self.run else f"{EXPORT.folder}-{self.folder.name}"
         return self.run / EVALUATE.folder / (f"{name}-{data_name}" if data_name else name)
 

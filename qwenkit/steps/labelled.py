@@ -24,6 +24,7 @@ class LabelledSet:
     Attributes:
         title: For people: "the test split of 10k", "my.csv".
         name: For a folder's name; None where it is the model's own test split.
+        origin: Tells two sets of one name apart; None where no other can have it.
         frame: polars, columns row_id, text, label, label_id and the source's others.
         tokenized: row_id and input_ids, where they are at hand; None has them made.
         train: The train split beside it, for baselines; None where there is none.
@@ -38,6 +39,7 @@ class LabelledSet:
     title: str
     frame: Any
     name: str | None = None
+    origin: str | None = None
     tokenized: Any = None
     train: Any = None
     baselines: Path | None = None
@@ -161,6 +163,7 @@ def read_labelled_file(
     return LabelledSet(
         title=source.name,
         name=source.folder_name,
+        origin=source.origin,
         frame=rows.frame,
         identity={"rows": dict(source.identity)},
         slice_columns=[rows.domain_column] if rows.domain_column else [],
@@ -209,6 +212,7 @@ def _read_split(
     return LabelledSet(
         title=title,
         name=name,
+        origin=title,
         frame=complete_classes(prepared.splits, split),
         train=prepared.splits["train"],
         baselines=folder.parent / "baselines",

@@ -13,6 +13,7 @@ from qwenkit.stages import TRAIN, StagePlan
 from qwenkit.steps.active_run import read_training_log
 from qwenkit.steps.labelled import LabelledSet
 from qwenkit.steps.provenance import describe_provenance
+from qwenkit.steps.source import refuse_other_origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,13 +109,20 @@ def publish_evaluation(
         run: The run that the model belongs to; its training curve goes into the report.
         validation_predictions: Of the same model, for operating points that qwenkit.json does not hold.
         scored_passes: Folder that keeps the passes of evaluation.robustness; None goes without robustness.
-        may_reuse: Take the logits of an earlier evaluation of the same model on the same rows.
+        may_reuse: Take the logits of an earlier evaluation of the same model on the same rows. False, as with
+            --force, also lets results on other rows of the same name give way.
         commands: That lead here, by what they do, for the report.
         track: Told of the outcome once it is published.
+
+    Raises:
+        BusyError: Results on other rows lie there.
     """
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
 
     settings = config.evaluation
+    if rows.origin is not None and may_reuse:
+        advice = "choose another folder with --out, or overwrite them with --force"
+        refuse_other_origin(plan.folder, rows.origin, what="results on", advice=advice)
     # Before anything is scored: a target that cannot be had is an error.
     points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
     ranks = find_ranks()
@@ -166,7 +174,7 @@ def publish_evaluation(
         )
         with plan.publish(replace=True) as staging:
             outcome = conduct_evaluation(staging.folder, logits=logits, row_ids=row_ids, task=task)
-            staging.counts["rows"] = len(logits)
+            staging.counts |= {"rows": len(logits), "origin": rows.origin}
         show_outcome(console, outcome)
         console.success(f"wrote {plan.folder}")
         if track is not None:

@@ -58,19 +58,25 @@ def recall_source(workspace: Workspace, name: str) -> Source | None:
     return None
 
 
-def refuse_other_origin(folder: Path, origin: str) -> None:
-    """Keep two sources of one name apart.
+def refuse_other_origin(
+    folder: Path,
+    origin: str,
+    *,
+    what: str = "data prepared from",
+    advice: str = "rename one of them, use another --root, or remove the folder",
+) -> None:
+    """Keep what was made from two sources of one name apart.
+
+    Args:
+        what, advice: For the message: what lies there, and what to do about it.
 
     Raises:
-        BusyError: The folder holds data prepared from another source.
+        BusyError: The folder holds what was made from another source.
     """
     manifest = read_manifest(folder) if folder.exists() else None
     known = manifest.counts.get("origin") if manifest else None
     if known is not None and known != origin:
-        raise BusyError(
-            f"{folder} holds data prepared from {known}, not from {origin}: rename one of them, "
-            "use another --root, or remove the folder."
-        )
+        raise BusyError(f"{folder} holds {what} {safe_text(known)}, not {safe_text(origin)}: {advice}.")
 
 
 def _recall_last(settings: Dataset, workspace: Workspace, console: Console) -> None:

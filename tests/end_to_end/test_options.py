@@ -61,12 +61,38 @@ def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
     run: Path, toy_csv: Path, tmp_path: Path
 ) -> None:
     fresh = write_toy_csv(tmp_path / "fresh.csv", rows=16, seed=11)
-    out = ("--root", run.parent, "--out", tmp_path / "results")
     for data, warning in ((fresh, ""), (toy_csv, "warning: 256 of 320 rows are in the train split of")):
-        result = CliRunner().invoke(app, [str(word) for word in ("evaluate", run, "--data", data, *out)])
+        words = ("evaluate", run, "--data", data, "--root", run.parent, "--out", tmp_path / data.stem)
+        result = CliRunner().invoke(app, [str(word) for word in words])
         assert result.exit_code == 0, result.output
         assert result.stderr.startswith(warning)
         assert bool(result.stderr) == bool(warning)
+
+
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_a_file_named_like_the_runs_own_evaluation_does_not_take_its_place(
+    run: Path, tmp_path: Path, name: str
+) -> None:
+    own = (run / "evaluated" / name / "metrics.json").read_bytes()
+    call("evaluate", run, "--root", run.parent, "--data", write_toy_csv(tmp_path / f"{name}.csv", rows=16))
+    assert (run / "evaluated" / name / "metrics.json").read_bytes() == own
+    assert read_metrics(run / "evaluated" / f"data-{name}")["rows"] == 16
+
+
+def test_results_on_one_file_do_not_give_way_to_those_on_another_of_its_name(
+    run: Path, tmp_path: Path
+) -> None:
+    for folder, rows in (("a", 16), ("b", 24)):
+        (tmp_path / folder).mkdir()
+        write_toy_csv(tmp_path / folder / "same.csv", rows=rows, seed=rows)
+    evaluate = ("evaluate", run, "--root", run.parent, "--data")
+    call(*evaluate, tmp_path / "a/same.csv")
+    refused = CliRunner().invoke(app, [str(word) for word in (*evaluate, tmp_path / "b/same.csv")])
+    assert refused.exit_code == 4
+    assert f"holds results on {tmp_path}/a/same.csv, not {tmp_path}/b/same.csv" in refused.stderr
+    assert read_metrics(run / "evaluated/same")["rows"] == 16
+    call(*evaluate, tmp_path / "b/same.csv", "--force")
+    assert read_metrics(run / "evaluated/same")["rows"] == 24
 
 
 def test_evaluate_data_with_other_column_names(run: Path, tmp_path: Path) -> None:
