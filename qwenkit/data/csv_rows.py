@@ -1,5 +1,6 @@
 """CSV rows, all as text: read by polars, or by Python's csv, and the lines that neither can read."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -7,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 from qwenkit.console import safe_text
-from qwenkit.data.file_bytes import has_old_line_ends, refuse_bad_utf8
+from qwenkit.data.file_bytes import check_text_file, has_old_line_ends, refuse_bad_utf8
 from qwenkit.data.file_kinds import open_content
 from qwenkit.errors import DataError
 
@@ -23,16 +25,54 @@ def read_csv(path: Path, *, separator: str) -> pl.DataFrame:
     """Read all columns as text; lines may end in LF, CR LF or CR.
 
     Raises:
-        DataError: Names the lines that do not fit, or the bytes that are no UTF-8.
+        DataError: Names the lines that do not fit, or the bytes that are no UTF-8; or as `check_text_file`.
     """
+    quotes = QuoteCheck(separator)
+    check_text_file(path, look=quotes.look)
     refuse_odd_header(path, separator=separator)
+    if not quotes.are_in_place:
+        refuse_bad_utf8(path)
+        return _read_by_row(path, separator=separator)
     eol = "\r" if has_old_line_ends(path) else "\n"
     try:
         return pl.read_csv(path, separator=separator, infer_schema=False, glob=False, eol_char=eol)
     except PolarsError:
-        # It refuses a quote inside a bare field too, which is no error: take the slow way, which is exact.
+        # It does not say which line it is: the slow way does.
         refuse_bad_utf8(path)
         return _read_by_row(path, separator=separator)
+
+
+class QuoteCheck:
+    """Whether every quote of a CSV file stands around a field, or doubled inside one.
+
+    Where one does not, polars may refuse it, which is no error inside a bare field, or leave the quotes out
+    and even make one row of two ("a "b",x), which nobody would see: such a file is read the slow way.
+    """
+
+    def __init__(self, separator: str) -> None:
+        edges = np.zeros(256, dtype=bool)
+        edges[list(f'{separator}"\r\n'.encode())] = True
+        self._edges = edges
+        self._n_quotes = 0
+        # The byte before those to come; behind it, one whose successor is not known yet.
+        self._kept = b""
+        self.are_in_place = True
+
+    def look(self, chunk: bytes) -> None:
+        """Look at the next piece of the file; an empty one is its end."""
+        if not self._kept:
+            chunk, self._kept = chunk.removeprefix(codecs.BOM_UTF8), b"\n"
+        content = np.frombuffer(self._kept + (chunk or b"\n"), dtype=np.uint8)
+        places = 1 + np.flatnonzero(content[1:-1] == ord('"'))
+        # Of a field's quotes the first, third ... opens it or ends a doubled one; the others have to be
+        # followed by such a one, or by the end of the field.
+        is_first = (self._n_quotes + np.arange(len(places))) % 2 == 0
+        beside = np.where(is_first, content[places - 1], content[places + 1])
+        self.are_in_place &= bool(self._edges[beside].all())
+        self._n_quotes += len(places)
+        self._kept = content[-2:].tobytes()
+        if not chunk and self._n_quotes % 2:
+            self.are_in_place = False
 
 
 def refuse_odd_header(path: Path, *, separator: str) -> None:

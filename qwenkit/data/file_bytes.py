@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qwenkit.console import safe_text
@@ -36,8 +36,11 @@ _UTF_MARKS = {
 }
 
 
-def check_text_file(path: Path) -> None:
+def check_text_file(path: Path, *, look: Callable[[bytes], None] | None = None) -> None:
     """Read a text file through once before a parser does, and refuse what no parser would explain.
+
+    Args:
+        look: Shown all content on the way, in pieces, and an empty one at the end.
 
     Raises:
         DataError: Another kind of file by its first bytes, a damaged or endless archive, or NUL bytes.
@@ -49,6 +52,8 @@ def check_text_file(path: Path) -> None:
         refuse_nul(path, chunk, before=size)
         size += len(chunk)
         refuse_bomb(path, size)
+        if look is not None:
+            look(chunk)
 
 
 def read_start(path: Path) -> bytes:

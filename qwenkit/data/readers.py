@@ -119,9 +119,9 @@ def _read(path: Path) -> pl.DataFrame:
     kind = kind_of(path)
     if kind == ".parquet":
         return _read_parquet(path)
-    check_text_file(path)
     if kind in (".csv", ".tsv"):
         return read_csv(path, separator="\t" if kind == ".tsv" else ",")
+    check_text_file(path)
     frame = _read_json(path)
     refuse_lossy(path, frame)
     refuse_wrapped_rows(path, frame)

@@ -41,11 +41,39 @@ CSV_ROWS = [
         ("a quote opened in the row that begins in line 9 is never closed", '("")'),
     ),
     BrokenInput(
+        # polars would take the end of the file for the end of the text.
+        "quote never closed in the last row",
+        "rows.csv",
+        swap("number 59", '"number 59'),
+        f"{CSV}.refuse_broken_quotes",
+        ("a quote opened in the row that begins in line 61 is never closed", '("")'),
+    ),
+    BrokenInput(
         "text behind a quote",
         "rows.csv",
         swap("number 7 is", '"number\n7" is'),
         f"{CSV}.refuse_broken_quotes",
         ("lines 9 to 10: text follows a closing quote", '("")'),
+    ),
+    BrokenInput(
+        # polars would leave these two quotes out.
+        "quoted word in a quoted text",
+        "rows.csv",
+        swap("number 7 is about subject 49", '"number 7 is "about" subject 49"'),
+        f"{CSV}.refuse_broken_quotes",
+        ("line 9: text follows a closing quote", '("")'),
+    ),
+    BrokenInput(
+        # polars would make one row of these two.
+        "two texts with one quote each",
+        "rows.csv",
+        edit(
+            lambda content: content.replace(b"number 7 is", b'"number 7 "is"').replace(
+                b"number 8", b'"number" 8"'
+            )
+        ),
+        f"{CSV}.refuse_broken_quotes",
+        ("text follows a closing quote", '("")'),
     ),
     BrokenInput(
         "semicolons",

@@ -1,10 +1,16 @@
 """Files of every kind come in whole, and a broken one is refused with the place where it breaks."""
 
+import codecs
+import csv
+import io
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from qwenkit.data.csv_rows import QuoteCheck
 from qwenkit.data.readers import list_data_files, read_file
 from qwenkit.errors import DataError
 
@@ -131,3 +137,33 @@ def test_damaged_parquet_that_ends_polars_is_refused(tmp_path: Path) -> None:
             read_file(path)
         except DataError as error:
             assert str(path) in str(error)
+
+
+@given(
+    fields=st.lists(
+        st.lists(st.text('a",\n\r é', max_size=6), min_size=2, max_size=2), min_size=1, max_size=6
+    ),
+    pieces=st.integers(3, 9),
+    mark=st.sampled_from([b"", codecs.BOM_UTF8]),
+)
+def test_quotes_that_csv_wrote_are_in_place_however_the_file_is_cut(fields, pieces, mark) -> None:
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(fields)
+    content = mark + written.getvalue().encode()
+    check = QuoteCheck(",")
+    for start in range(0, len(content), pieces):
+        check.look(content[start : start + pieces])
+    check.look(b"")
+    assert check.are_in_place
+
+
+@pytest.mark.parametrize(
+    "row", ['"a "b" c",x', '"a" b,x', '"one "two",x\n"three" four",y', '"never closed""', 'say "so",x']
+)
+def test_quotes_out_of_place_are_seen_however_the_file_is_cut(row: str) -> None:
+    for size in range(1, len(row) + 1):
+        check = QuoteCheck(",")
+        for start in range(0, len(row), size):
+            check.look(row[start : start + size].encode())
+        check.look(b"")
+        assert not check.are_in_place, size
