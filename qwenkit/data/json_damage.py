@@ -156,20 +156,30 @@ def refuse_repeated_keys(path: Path) -> None:
 
 def refuse_half_characters(path: Path) -> None:
     """Refuse escapes such as \\ud83d that are half a character; they cannot be written as UTF-8."""
-    shown = safe_text(str(path))
+    if first_character(path) == "[":
+        for place, row in enumerate(read_array(path), start=1):
+            refuse_half_character(row, f"{safe_text(str(path))}, entry {place:,}")
+        return
     for number, line in _read_lines(path):
+        # Not by the text of the escape: \\\\ud83d is a backslash and five letters.
         if "\\ud" in line.lower():
-            try:
-                # Not by the text of the escape: \\\\ud83d is a backslash and five letters.
-                json.dumps(json.loads(line), ensure_ascii=False).encode()
-            except UnicodeEncodeError as error:
-                code = ord(str(error.object)[error.start])
-                raise DataError(
-                    f"{shown}, line {number:,}: \\u{code:04x} is half of a character (a surrogate "
-                    "without its other half), which UTF-8 cannot hold. Was the text cut there? Take it out."
-                ) from error
-            except ValueError:
-                continue
+            refuse_half_character(json.loads(line), f"{safe_text(str(path))}, line {number:,}")
+
+
+def refuse_half_character(row: Any, place: str) -> None:
+    """Refuse a row with half a character anywhere in it.
+
+    Args:
+        place: Where the row is, for the message.
+    """
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        code = ord(str(error.object)[error.start])
+        raise DataError(
+            f"{place}: \\u{code:04x} is half of a character (a surrogate without its other half), which "
+            "UTF-8 cannot hold. Was the text cut there? Take it out."
+        ) from error
 
 
 def refuse_nested_among_texts(path: Path, texts: pl.DataFrame) -> None:

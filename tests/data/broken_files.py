@@ -138,6 +138,13 @@ ENCODING = [
         ("line 8: \\ud83d is half of a character", "Take it out"),
     ),
     BrokenInput(
+        "half a character in a json array over many lines",
+        "rows.json",
+        edit(lambda content: content.replace(b"number 7", b"numb\\ud83d 7").replace(b"}, ", b"},\n")),
+        f"{JSON}.refuse_half_characters",
+        ("entry 8: \\ud83d is half of a character", "Take it out"),
+    ),
+    BrokenInput(
         "bytes that are no text",
         "rows.parquet",
         write_bytes_column,
