@@ -5,6 +5,7 @@ a script without a guard or a notebook, and they end with their input however th
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -60,9 +61,15 @@ class _Process:
     def __init__(self, settings: bytes) -> None:
         # Kept in a file: a pipe that nobody reads would fill up and block it.
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, "-m", "qwenkit.tokens.worker"]
+        # With -m alone a user's file in the working folder, say json.py, would stand in for a library.
+        command = [sys.executable, "-P", "-m", "qwenkit.tokens.worker"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            # A notebook may have found qwenkit by a path of its own.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self._settings: bytes | None = settings
         self._requests: Any = None

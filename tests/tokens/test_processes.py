@@ -102,6 +102,25 @@ def test_process_that_cannot_start_shows_what_it_said(
     assert not list_workers(psutil.Process())
 
 
+def test_process_imports_nothing_that_happens_to_lie_in_the_working_folder(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    assert encode(make_rows(TEXTS), tokenizer)["input_ids"][:] == encode_texts(
+        TEXTS, tokenizer=tokenizer, max_length=16
+    )
+
+
+def test_process_looks_for_modules_where_the_program_does(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiktoken.py").write_text("raise ImportError('found beside the program')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="found beside the program"):
+        encode(make_rows(TEXTS), tokenizer)
+
+
 SCRIPT = """
 import polars as pl
 from qwenkit.console import Console
