@@ -16,7 +16,7 @@ from qwenkit.errors import ArtifactError, BusyError
 from qwenkit.files import read_json, replace_file
 from qwenkit.stages import PREPARE, TOKENIZE, TRAIN, StagePlan
 
-SUMMARY_NAME = "summary.json"
+SUMMARY_NAME, METRICS_NAME = "summary.json", "metrics.jsonl"
 
 
 def short_name(name: str) -> str:

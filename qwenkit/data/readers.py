@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
+from qwenkit.artifacts import read_manifest
 from qwenkit.console import safe_text
 from qwenkit.data.csv_rows import read_csv
 from qwenkit.data.damage import explain_damage, refuse_repeated_columns
@@ -14,7 +15,8 @@ from qwenkit.data.file_bytes import check_text_file, first_character
 from qwenkit.data.file_kinds import ACCEPTED, kind_of, open_content, stem_of
 from qwenkit.data.json_damage import refuse_lossy, refuse_wrapped_rows
 from qwenkit.data.labels import list_columns
-from qwenkit.errors import DataError
+from qwenkit.errors import ArtifactError, DataError
+from qwenkit.runs import METRICS_NAME, SUMMARY_NAME
 
 _ROWS_PER_BATCH = 20_000
 
@@ -22,7 +24,8 @@ _ROWS_PER_BATCH = 20_000
 def list_data_files(folder: Path) -> list[Path]:
     """List a folder's data files of one kind, sorted by path; hidden files and folders do not count.
 
-    A .json file is taken only where no other kind is present: beside data it is mostly a description.
+    A .json file is taken only where no other kind is present: beside data it is mostly a description. What
+    qwenkit wrote into a folder below, as output/ in the folder of the data, is passed over.
 
     Raises:
         DataError: None is there, or several kinds are (then the same rows could come in twice).
@@ -34,6 +37,9 @@ def list_data_files(folder: Path) -> list[Path]:
         and kind_of(path) is not None
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
+    below = {path: {part for part in path.parents if folder in part.parents} for path in files}
+    outputs = set(filter(_is_output, set().union(*below.values())))
+    files = [path for path in files if not outputs & below[path]]
     kinds = sorted({kind_of(path) or "" for path in files})
     if len(kinds) > 1 and ".json" in kinds:
         kinds.remove(".json")
@@ -43,6 +49,17 @@ def list_data_files(folder: Path) -> list[Path]:
     chosen = [path for path in files if kind_of(path) == kinds[0]]
     refuse_packed_copies(shown, chosen)
     return chosen
+
+
+def _is_output(folder: Path) -> bool:
+    """Tell whether qwenkit wrote this folder: an artifact has a manifest, a run its log and summary."""
+    if (folder / METRICS_NAME).is_file() and (folder / SUMMARY_NAME).is_file():
+        return True
+    try:
+        return read_manifest(folder) is not None
+    except ArtifactError:
+        # Others write manifests too.
+        return False
 
 
 def refuse_no_files(shown: str, kinds: list[str]) -> None:

@@ -10,11 +10,10 @@ from qwenkit.config import Config, config_to_yaml, flatten_config
 from qwenkit.console import Console
 from qwenkit.files import replace_file
 from qwenkit.ranks import find_ranks
-from qwenkit.runs import write_summary
+from qwenkit.runs import METRICS_NAME, write_summary
 from qwenkit.stages import StagePlan
 from qwenkit.tracking import MetricsLog, Tracker, start_wandb
 
-METRICS_NAME = "metrics.jsonl"
 # How long W&B may hold up the end of a run.
 FINISH_TIMEOUT_SECONDS = 15
 

@@ -8,8 +8,8 @@ from qwenkit.config.schema import Wandb
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import ConfigError
 from qwenkit.metrics import flatten_metrics
+from qwenkit.runs import METRICS_NAME
 from qwenkit.stages import StagePlan
-from qwenkit.steps.active_run import METRICS_NAME
 from qwenkit.tracking import MetricsLog, Tracker, start_wandb
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qwenkit.data.csv_rows import QuoteCheck
 from qwenkit.data.readers import list_data_files, read_file
 from qwenkit.errors import DataError
+from qwenkit.stages import PREPARE, StagePlan
 
 TRICKY = pl.DataFrame(
     {
@@ -95,6 +96,20 @@ def test_folder_lists_one_kind_of_data_and_skips_what_is_hidden(write, tmp_path:
     for name in ("b/2.csv", "a.csv", ".cache/x.csv", "notes.txt", "labels.json"):
         write(name, "text,label\na,A\n")
     assert [p.relative_to(tmp_path).as_posix() for p in list_data_files(tmp_path)] == ["a.csv", "b/2.csv"]
+
+
+def test_what_qwenkit_wrote_below_a_folder_of_data_is_no_data(write, tmp_path: Path) -> None:
+    own = write("rows.parquet", "x")
+    artifact = tmp_path / "output/datasets/x/prepared"
+    plan = StagePlan(PREPARE, artifact, settings={}, inputs={}, identity={})
+    with plan.publish(replace=True) as staging:
+        (staging.folder / "train.parquet").write_text("x")
+    for name in ("metrics.jsonl", "summary.json", "anything.csv"):
+        write(f"output/tiny-x/{name}", "x")
+    write("others/manifest.json", "{}")
+    others = write("others/a.parquet", "x")
+    assert list_data_files(tmp_path) == [others, own]
+    assert list_data_files(artifact) == [artifact / "train.parquet"]
 
 
 def test_folder_with_two_kinds_is_refused(write, tmp_path: Path) -> None:
