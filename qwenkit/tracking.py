@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from qwenkit.console import Console
+from qwenkit.console import Console, safe_text
+from qwenkit.errors import ConfigError
 from qwenkit.files import replace_file
 from qwenkit.model_upload import name_artifact, upload_model
 
@@ -23,6 +24,7 @@ INIT_TIMEOUT_SECONDS = 10
 # It refuses a run whose tag is longer, as that of a data set with a long name is.
 MOST_TAG_CHARACTERS = 64
 WANDB_URL = "https://api.wandb.ai"
+_MODES = ("online", "offline", "disabled", "shared")
 # The service's older names, which it still takes.
 _PLAIN_MODES = {"dryrun": "offline", "run": "online"}
 
@@ -156,9 +158,19 @@ class Tracker:
 
 
 def choose_wandb_mode(mode: str | None) -> str:
-    """Pick online where a key is at hand and offline where none is, unless the user decided."""
+    """Pick online where a key is at hand and offline where none is, unless the user decided.
+
+    Raises:
+        ConfigError: The environment asks for a mode that there is not.
+    """
     wanted = mode or os.environ.get("WANDB_MODE") or ("online" if _has_wandb_login() else "offline")
-    return _PLAIN_MODES.get(wanted, wanted)
+    chosen = _PLAIN_MODES.get(wanted, wanted)
+    if chosen not in _MODES:
+        raise ConfigError(
+            f'the environment variable WANDB_MODE is "{safe_text(wanted, limit=40)}"; expected '
+            f"{', '.join(_MODES)}: set it to one of these, or unset it."
+        )
+    return chosen
 
 
 def _has_wandb_login() -> bool:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from qwenkit.console import Console
+from qwenkit.errors import ConfigError
 from qwenkit.tracking import MetricsLog, Tracker, choose_wandb_mode, start_wandb
 from tests.wandb_server import serve_wandb
 
@@ -68,6 +69,13 @@ def test_the_users_own_choice_stands(variable: str, mode: str, monkeypatch: pyte
     monkeypatch.setenv("WANDB_MODE", variable)
     assert choose_wandb_mode(None) == mode
     assert choose_wandb_mode("online") == "online"
+
+
+def test_a_mode_that_the_service_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "off")
+    with pytest.raises(ConfigError, match='WANDB_MODE is "off"; expected online, offline, disabled'):
+        choose_wandb_mode(None)
+    assert choose_wandb_mode("offline") == "offline"
 
 
 START = """
