@@ -57,8 +57,10 @@ class Bookkeeper:
         that it must, and the others wait until it is there.
         """
         ranks, is_made_once = find_ranks(), plan.stage in MADE_ONCE
+        # The main rank says what it is that the others wait for: the same folder may be made more than once.
+        event = ranks.decide(lambda: _name_event(plan)) if is_made_once else ""
         if is_made_once and not ranks.is_main:
-            ranks.wait_for(_name_event(plan))
+            ranks.wait_for(event)
             return False
         reasons = self._find_reasons(plan) if is_made_once else ranks.decide(lambda: self._find_reasons(plan))
         if say and not reasons:
@@ -66,7 +68,7 @@ class Bookkeeper:
         elif say and reasons != ["not made yet"]:
             self._console.info(f"redone: {'; '.join(reasons)}")
         if is_made_once and not reasons:
-            ranks.announce(_name_event(plan))
+            ranks.announce(event)
         return bool(reasons)
 
     @contextmanager
@@ -145,7 +147,7 @@ class Bookkeeper:
 
 
 def _name_event(plan: StagePlan) -> str:
-    return f"{plan.stage.name} {plan.folder}"
+    return f"{plan.stage.name} {plan.folder} {plan.fingerprint}"
 
 
 def _is_same(name: str, old: Any, new: Any) -> bool:

@@ -36,6 +36,7 @@ EVEN_SETTINGS = (
 )
 EVALUATION = ("evaluation.bootstrap_draws=200", "evaluation.robustness=true", "evaluation.robustness_rows=6")
 SETTINGS = [part for setting in EVEN_SETTINGS for part in ("--set", setting)]
+FEWER = ("--set", "dataset.max_train_samples=60", "--max-steps", "2", "--run-name", "fewer")
 # 245 rows to train on, in steps of 16: the last step of the epoch has 5.
 ROWS = 306
 TEXTS = ["moreover delve", "mud bus kitchen", "the rain"]
@@ -101,6 +102,7 @@ def on_two(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, 
         [*evaluate(folder / "output", data), *root],
         ["predict", str(folder / "output" / "tiny-toy"), "--input", str(texts), "--json"],
         ["train", "--dataset", str(data), *SETTINGS, *root],
+        ["train", "--dataset", str(data), *SETTINGS, *FEWER, *root],
         ["train", "--dataset", str(folder / "nothing.csv"), *root],
     ]
     (folder / "commands.json").write_text(json.dumps(commands), encoding="utf-8")
@@ -148,16 +150,30 @@ def test_the_number_of_ranks_is_part_of_no_fingerprint(on_one: Path, on_two: tup
 
 def test_one_rank_prints_and_all_come_to_the_same_end(on_two: tuple[Path, Any]) -> None:
     main, other = on_two[1]
-    assert [outcome["code"] for outcome in main] == [0, 0, 0, 0, 2] == [outcome["code"] for outcome in other]
-    assert [outcome["out"] for outcome in other] == [""] * 5
+    assert [outcome["code"] for outcome in main] == [0, 0, 0, 0, 0, 2] == [outcome["code"] for outcome in other]
+    assert [outcome["out"] for outcome in other] == [""] * 6
+    assert all(outcome["err"] == "" for outcome in (*main[:5], *other[:5]))
     assert "16 documents, about" in main[0]["out"] and "on 2 ranks" in main[0]["out"]
     predictions = [json.loads(line) for line in main[2]["out"].splitlines()]
     assert [each["text"] for each in predictions] == TEXTS
     outcome = run_command(["predict", str(on_two[0] / "tiny-toy"), *TEXTS, "--json"])
     assert outcome["out"] == main[2]["out"]
     assert main[3]["out"].count("up to date, skipped") >= 3
-    told = [outcome["err"] for outcome in (main[4], other[4]) if "error" in outcome["err"]]
+    told = [outcome["err"] for outcome in (main[5], other[5]) if "error" in outcome["err"]]
     assert len(told) == 1 and "nothing.csv does not exist" in told[0]
+
+
+def test_ranks_wait_for_data_that_is_made_anew(
+    tmp_path: Path, data: Path, on_two: tuple[Path, Any]
+) -> None:
+    """In one process, after the same folders were made before; a rank that does not wait takes the old rows."""
+    outcome = run_command(["train", "--dataset", str(data), *SETTINGS, *FEWER, "--root", str(tmp_path)])
+    assert outcome["code"] == 0, outcome
+    expected, found = (
+        [line["loss"] for line in read_lines(root / "fewer/metrics.jsonl") if "loss" in line]
+        for root in (tmp_path, on_two[0])
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.slow
