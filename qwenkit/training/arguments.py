@@ -1,6 +1,7 @@
 """From our settings to the Trainer's: every rule that turns a config into TrainingArguments."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,8 @@ def build_training_arguments(
         report_to="none",
         **_checkpointing_arguments(is_enabled=training.gradient_checkpointing),
     )
+    # accelerate hands this on to torch under a name that torch calls deprecated, on every rank.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     # Several visible GPUs without torchrun would become DataParallel, which splits batches unasked.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
