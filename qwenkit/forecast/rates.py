@@ -1,12 +1,14 @@
 """How fast training went before, in a run like the one to come."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from qwenkit.artifacts import read_json
 from qwenkit.config import Config, flatten_config, load_config
 from qwenkit.errors import ConfigError
-from qwenkit.runs import Workspace
+from qwenkit.runs import SUMMARY_NAME, Workspace
 from qwenkit.tracking import MetricsLog
 
 # What the speed depends on; the length of the run does not count.
@@ -31,16 +33,25 @@ class Rate:
     source: str
 
 
-def find_measured_rate(workspace: Workspace, config: Config) -> Rate | None:
-    """Take the median rate that the newest like run logged: same model, quantization and cut of a step."""
+def find_measured_rate(
+    workspace: Workspace, config: Config, *, is_like: Callable[[str], bool]
+) -> Rate | None:
+    """Take the median rate that the newest like run logged: same model, quantization and cut of a step.
+
+    Args:
+        is_like: Tells of the device that a run was trained on whether its speed holds.
+    """
     for run in reversed(list(workspace.runs())):
         speeds = [
             float(record["tokens_per_second"])
             for record in MetricsLog(run / "metrics.jsonl").read()
             if record.get("tokens_per_second")
         ]
-        if speeds and _is_alike(run, config):
-            return Rate(median(speeds), f"as measured in {run}")
+        summary = read_json(run / SUMMARY_NAME)
+        device, ranks = summary.get("device", ""), summary.get("ranks", 1)
+        if speeds and is_like(device) and _is_alike(run, config):
+            where = device if ranks == 1 else f"{device}, {ranks} ranks"
+            return Rate(median(speeds), f"as measured in {run} ({where})")
     return None
 
 

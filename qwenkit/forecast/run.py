@@ -111,7 +111,8 @@ def forecast_run(
     steps = _plan_steps(config, rows.rows) if rows else None
     length = rows.mean_tokens("train") if rows else UNKNOWN_LENGTH_SHARE * config.tokenization.max_length
     flops = count_flops(shape, training, length=length)
-    rate = Rate(tokens_per_second, "as given") if tokens_per_second else find_measured_rate(workspace, config)
+    rate = Rate(tokens_per_second, "as given") if tokens_per_second else None
+    rate = rate or find_measured_rate(workspace, config, is_like=target.is_like)
     optimizer = config.training.optim
     memory = partial(estimate_memory, shape, training, storage, optimizer=optimizer)
     most = _count_affordable_tokens(target, memory) if config.training.micro_batch_tokens == "auto" else None
@@ -143,14 +144,17 @@ class _Target:
     has_bf16: bool
     bytes: int | None
 
+    def is_like(self, device: str) -> bool:
+        """Tell whether a speed that a device reached holds here: of any GPU, for one that is not at hand."""
+        return device == self.name if self.bytes is not None else (device != "cpu") == self.is_gpu
+
 
 def _find_target(device: Device) -> _Target:
     from qwenkit.modeling.device import describe_machine, find_device_bytes
 
     machine = describe_machine()
-    has_gpu = machine.name != "cpu"
-    if device == "auto" or (device == "gpu") == has_gpu:
-        return _Target(machine.name, has_gpu, machine.has_bf16, find_device_bytes())
+    if device == "auto" or (device == "gpu") == machine.is_gpu:
+        return _Target(machine.name, machine.is_gpu, machine.has_bf16, find_device_bytes())
     return _Target(f"{device} (not at hand)", device == "gpu", True, None)
 
 

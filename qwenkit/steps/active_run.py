@@ -30,12 +30,16 @@ def open_run(
     Raises:
         BusyError: Another process trains in this folder.
     """
+    from qwenkit.modeling.device import describe_machine
+
     log = MetricsLog(folder / METRICS_NAME)
     if not find_ranks().is_main:
         yield Tracker(log, console=console)
         return
     with hold_lock(folder):
-        write_summary(folder, plan=plan, state="started")
+        # What the logged speed was reached on.
+        device = describe_machine().name
+        write_summary(folder, plan=plan, state="started", device=device, ranks=find_ranks().world_size)
         replace_file(folder / "config.yaml", config_to_yaml(config, comments=False))
         wandb_run = None
         if wandb_mode is not None:

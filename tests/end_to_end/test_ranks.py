@@ -150,7 +150,9 @@ def test_the_number_of_ranks_is_part_of_no_fingerprint(on_one: Path, on_two: tup
 
 def test_one_rank_prints_and_all_come_to_the_same_end(on_two: tuple[Path, Any]) -> None:
     main, other = on_two[1]
-    assert [outcome["code"] for outcome in main] == [0, 0, 0, 0, 0, 2] == [outcome["code"] for outcome in other]
+    assert (
+        [outcome["code"] for outcome in main] == [0, 0, 0, 0, 0, 2] == [outcome["code"] for outcome in other]
+    )
     assert [outcome["out"] for outcome in other] == [""] * 6
     assert all(outcome["err"] == "" for outcome in (*main[:5], *other[:5]))
     assert "16 documents, about" in main[0]["out"] and "on 2 ranks" in main[0]["out"]
@@ -163,10 +165,8 @@ def test_one_rank_prints_and_all_come_to_the_same_end(on_two: tuple[Path, Any]) 
     assert len(told) == 1 and "nothing.csv does not exist" in told[0]
 
 
-def test_ranks_wait_for_data_that_is_made_anew(
-    tmp_path: Path, data: Path, on_two: tuple[Path, Any]
-) -> None:
-    """In one process, after the same folders were made before; a rank that does not wait takes the old rows."""
+def test_ranks_wait_for_data_that_is_made_anew(tmp_path: Path, data: Path, on_two: tuple[Path, Any]) -> None:
+    """The same folders were made before in these processes: who does not wait takes the old rows."""
     outcome = run_command(["train", "--dataset", str(data), *SETTINGS, *FEWER, "--root", str(tmp_path)])
     assert outcome["code"] == 0, outcome
     expected, found = (

@@ -1,9 +1,12 @@
 """What is foretold of a run against what the run was."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from qwenkit.artifacts import read_json
 from qwenkit.config import Config, load_config
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.forecast.base import find_shape
@@ -11,6 +14,7 @@ from qwenkit.forecast.rates import find_measured_rate
 from qwenkit.forecast.rows import KNOWN_ROWS, find_row_facts
 from qwenkit.forecast.run import forecast_run
 from qwenkit.modeling.adapters import count_trainable
+from qwenkit.modeling.device import describe_machine
 from qwenkit.pipeline import QwenTrainingPipeline
 from qwenkit.runs import Workspace
 from tests.conftest import TINY_SETTINGS
@@ -67,17 +71,40 @@ def test_an_alias_is_known_before_anything_is_prepared_and_a_file_is_not(tmp_pat
 
 def test_the_rate_is_that_of_the_newest_like_run(finished: QwenTrainingPipeline) -> None:
     workspace = Workspace(Path(finished.config.paths.root))
-    rate = find_measured_rate(workspace, config_of(finished))
+    is_like = describe_machine().name.__eq__
+    rate = find_measured_rate(workspace, config_of(finished), is_like=is_like)
     assert rate is not None and rate.tokens_per_second > 0
-    assert str(finished.run_folder) in rate.source
-    assert find_measured_rate(workspace, config_of(finished, "training.num_train_epochs=7")) == rate
+    assert f"{finished.run_folder} (" in rate.source
+    longer = config_of(finished, "training.num_train_epochs=7")
+    assert find_measured_rate(workspace, longer, is_like=is_like) == rate
     for other in (
         "quantization.enabled=false",
         "peft.lora_r=4",
         "model.tiny.hidden_size=64",
         "training.compile=true",
     ):
-        assert find_measured_rate(workspace, config_of(finished, other)) is None
+        assert find_measured_rate(workspace, config_of(finished, other), is_like=is_like) is None
+
+
+def test_a_rate_holds_for_the_device_that_it_was_measured_on(finished: QwenTrainingPipeline) -> None:
+    here = "gpu" if describe_machine().is_gpu else "cpu"
+    for device in ("cpu", "gpu"):
+        told = forecast_run(config_of(finished), device=device)
+        assert (told.rate is not None) == (device == here), device
+        assert (told.seconds is not None) == (device == here), device
+
+
+def test_a_rate_of_several_ranks_says_so(finished: QwenTrainingPipeline, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.yaml", "metrics.jsonl"):
+        shutil.copy(finished.run_folder / name, run)
+    summary = read_json(finished.run_folder / "summary.json")
+    assert (summary["device"], summary["ranks"]) == (describe_machine().name, 1)
+    (run / "summary.json").write_text(json.dumps(summary | {"device": "NVIDIA H100", "ranks": 8}))
+    config = config_of(finished, f"paths.root={tmp_path}")
+    rate = find_measured_rate(Workspace(tmp_path), config, is_like="NVIDIA H100".__eq__)
+    assert rate is not None and rate.source == f"as measured in {run} (NVIDIA H100, 8 ranks)"
 
 
 def test_time_is_tokens_by_rate_and_scoring_costs_a_forward_pass(finished: QwenTrainingPipeline) -> None:
