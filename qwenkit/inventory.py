@@ -1,5 +1,6 @@
 """What lies under a root, and in what state: up to date, stale and why, unfinished, corrupt."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -101,6 +102,12 @@ def _run_states(run: Path, data_fingerprints: set[str], deep: bool) -> Iterator[
             yield _look(run.name, stage, folder, inputs, None, deep)
 
 
+def find_checkpoint_name(result: Path) -> str | None:
+    """Name the checkpoint that an evaluation or export was made of; None for the trained model's own."""
+    match = re.fullmatch(r"(?:[a-z]+-)?(checkpoint-\d+)", result.name)
+    return match and match[1]
+
+
 def _list_checkpoints(run: Path) -> str:
     steps = sorted(
         int(path.name.partition("-")[2]) for path in run.glob("checkpoint-[0-9]*") if path.is_dir()
@@ -109,7 +116,7 @@ def _list_checkpoints(run: Path) -> str:
 
 
 def _is_made_from_trained(stage: Stage, folder: Path) -> bool:
-    return stage is EXPORT or folder.name == "after"
+    return find_checkpoint_name(folder) is None if stage is EXPORT else folder.name == "after"
 
 
 def _look(

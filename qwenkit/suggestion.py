@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from qwenkit.inventory import ArtifactState
+from qwenkit.inventory import ArtifactState, find_checkpoint_name
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN
 
 START = "qwenkit demo"
@@ -37,17 +37,19 @@ def suggest_command(states: Sequence[ArtifactState], root: Path) -> str:
 
 def _remake(state: ArtifactState, states: Sequence[ArtifactState], root: Path) -> str:
     """Spell out the command that makes an artifact."""
-    run = shlex.quote(str(root / state.owner))
+    checkpoint = find_checkpoint_name(state.folder)
+    model = shlex.quote(str(root / state.owner / (checkpoint or "")))
     if state.stage in (PREPARE.name, TOKENIZE.name):
         return _with_root(f"qwenkit {state.stage} --dataset {_dataset_name(state.owner, states)}", root)
     if state.stage == TRAIN.name:
         # Its own settings find the folder again; one that is stale keeps its folder, and a new one is made.
         return f"qwenkit train --config {shlex.quote(str(root / state.owner / 'config.yaml'))}"
     if state.stage == EVALUATE.name:
-        return _with_root(f"qwenkit evaluate {run}", root)
+        return _with_root(f"qwenkit evaluate {model}", root)
     if state.stage == EXPORT.name and state.folder.name != EXPORT.folder:
-        return _with_root(f"qwenkit export {run} --format {shlex.quote(state.folder.name)}", root)
-    return _with_root(f"qwenkit export {run}", root)
+        name = state.folder.name.removesuffix(f"-{checkpoint}")
+        return _with_root(f"qwenkit export {model} --format {shlex.quote(name)}", root)
+    return _with_root(f"qwenkit export {model}", root)
 
 
 def _dataset_name(owner: str, states: Sequence[ArtifactState]) -> str:

@@ -1,9 +1,12 @@
 """What `qwenkit status` shows, and the command that it ends with."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from qwenkit.artifacts import read_json
 from qwenkit.cli.status import build_tree
 from qwenkit.inventory import ArtifactState, State, list_states
 from qwenkit.pipeline import QwenTrainingPipeline
@@ -56,6 +59,35 @@ def test_the_next_command_mends_first_and_uses_last(changes: dict[str, State], c
 def test_the_next_command_follows_the_stages(stages: tuple[str, ...], command: str) -> None:
     states = [state for state in make_states() if state.stage in stages]
     assert suggest_command(states, ROOT) == command
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("exported/gguf-checkpoint-8", "qwenkit export output/tiny-toy/checkpoint-8 --format gguf"),
+        ("evaluated/checkpoint-8", "qwenkit evaluate output/tiny-toy/checkpoint-8"),
+    ],
+)
+def test_what_was_made_of_a_checkpoint_is_made_again_of_it(folder: str, command: str) -> None:
+    stage = "export" if folder.startswith("exported") else "evaluate"
+    state = ArtifactState("tiny-toy", stage, ROOT / "tiny-toy" / folder, "corrupt")
+    assert suggest_command([*make_states(), state], ROOT) == f"{command} --force"
+
+
+def test_the_export_of_a_checkpoint_does_not_depend_on_the_trained_model(
+    finished: QwenTrainingPipeline, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.run_folder, run)
+    export = run / "exported/merged-checkpoint-8"
+    shutil.copytree(run / "exported/merged", export)
+    manifest = read_json(export / "manifest.json")
+    manifest["inputs"]["train"] = read_json(run / "checkpoint-8/manifest.json")["fingerprint"]
+    (export / "manifest.json").write_text(json.dumps(manifest))
+    states = {
+        state.folder.name: state for state in list_states(Workspace(tmp_path), settings=None, deep=False)
+    }
+    assert states["merged-checkpoint-8"].state == states["merged"].state == "up to date"
 
 
 def test_a_root_of_ones_own_is_named_where_the_command_needs_it() -> None:
