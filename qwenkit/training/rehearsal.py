@@ -67,7 +67,7 @@ def rehearse(trainer: Any, model: Any) -> None:
 @contextmanager
 def keep_state(trainer: Any, model: Any) -> Iterator[None]:
     """Set back, to the last bit, all that the steps to come depend on."""
-    weights = {name: p.detach().cpu().clone() for name, p in _trained(trainer.model)}
+    weights = _copy_to_host(dict(_trained(trainer.model)))
     optimizer = _copy_to_host(trainer.optimizer.state_dict())
     schedule = copy.deepcopy(trainer.lr_scheduler.state_dict())
     callbacks, was_training = trainer.state.stateful_callbacks, model.training
@@ -88,13 +88,17 @@ def keep_state(trainer: Any, model: Any) -> Iterator[None]:
 
 def count_checkpoints_to_come(trainer: Any) -> int:
     """Count how many more checkpoints will lie on disk at once: those kept, and the one being written."""
+    arguments, limit = trainer.args, trainer.plan.save_total_limit
     steps_left = trainer.state.max_steps - trainer.state.global_step
-    planned = math.ceil(steps_left / max(1, int(trainer.args.save_steps)))
-    limit = trainer.plan.save_total_limit
+    # Each evaluation may find a new best, which is saved.
+    interval = arguments.eval_steps if arguments.load_best_model_at_end else arguments.save_steps
+    planned = math.ceil(steps_left / interval)
     if limit is None:
         return planned
     # The best and the newest always stay, so a limit of 1 may hold 2.
-    return min(planned, max(2, limit) + 1 - len(list_checkpoints(trainer.run_folder)))
+    room = max(2, limit) + 1 - len(list_checkpoints(trainer.run_folder))
+    # One is written before those over the limit are deleted.
+    return min(planned, max(1, room))
 
 
 def check_disk(count: int, *, checkpoint_bytes: int, free_bytes: int, folder: Path) -> None:
@@ -143,7 +147,7 @@ def _rehearse_evaluation(trainer: Any) -> int:
 def _rehearse_checkpoint(trainer: Any) -> int:
     """Write a checkpoint, load it as a resume would, and delete it; returns its bytes."""
     folder = trainer.run_folder / FOLDER_NAME
-    written = {name: p.detach().clone() for name, p in _trained(trainer.model)}
+    written = _copy_to_host(dict(_trained(trainer.model)))
     arguments = trainer.args
     with stage_checkpoint(
         folder,
@@ -163,7 +167,7 @@ def _rehearse_checkpoint(trainer: Any) -> int:
         if arguments.should_save:
             shutil.rmtree(folder, ignore_errors=True)
             (trainer.run_folder / f".{FOLDER_NAME}.lock").unlink(missing_ok=True)
-    changed = [name for name, p in _trained(trainer.model) if not torch.equal(p, written[name])]
+    changed = [name for name, p in _trained(trainer.model) if not torch.equal(p.cpu(), written[name])]
     if changed:
         raise ArtifactError(
             f"a checkpoint in {trainer.run_folder} reads back other than it was written, e.g. {changed[0]}: "
@@ -191,7 +195,7 @@ def _keep_random_state(device: torch.device) -> Iterator[None]:
 
 
 def _copy_to_host(value: Any) -> Any:
-    """Copy an optimizer's state, tensors to the host's memory: a second one may not fit on the device."""
+    """Copy weights or an optimizer's state, to the host's memory: a second one may not fit on the device."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):

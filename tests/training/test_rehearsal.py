@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from qwenkit.errors import DivergedError, ResourceError
-from qwenkit.training.checkpoints import find_resumable_checkpoint
+from qwenkit.training.checkpoints import find_resumable_checkpoint, list_checkpoints
 from qwenkit.training.probe import find_largest, probe_micro_batch_tokens
 from qwenkit.training.rehearsal import check_disk, count_checkpoints_to_come, is_rehearsal_due
 from tests.training.test_micro_batches import Telling, fail_in_the_allocator, limit_memory
@@ -190,6 +190,32 @@ def test_the_disk_is_held_against_the_checkpoints_to_come(make_trainer):
     assert count_checkpoints_to_come(trainer) == 3
     trainer.plan = make_trainer(config=make_config(save_total_limit=None)).plan
     assert count_checkpoints_to_come(trainer) == 12
+
+
+def test_a_new_best_is_saved_between_two_checkpoints_and_counts(make_trainer):
+    options = {"eval_steps": 1, "save_steps": 1000, "num_train_epochs": 4.0}
+    trainer = make_trainer(run="best", config=make_config(save_total_limit=None, **options))
+    trainer.train()
+    steps = trainer.state.max_steps
+    saved = len(list_checkpoints(trainer.run_folder))
+    assert saved > 1
+    shutil.rmtree(trainer.run_folder)
+    trainer.run_folder.mkdir()
+    trainer.state.global_step = 0
+    assert saved <= count_checkpoints_to_come(trainer) == steps
+    trainer.plan = make_trainer(run="few", config=make_config(save_total_limit=2, **options)).plan
+    assert count_checkpoints_to_come(trainer) == 3
+    trainer.args.load_best_model_at_end = False
+    assert count_checkpoints_to_come(trainer) == 1
+
+
+def test_more_checkpoints_than_are_kept_from_now_on_leave_room_for_the_next(make_trainer):
+    trainer = make_trainer(config=make_config(eval_steps=1, save_total_limit=None, num_train_epochs=4.0))
+    trainer.train()
+    assert len(list_checkpoints(trainer.run_folder)) > 3
+    trainer.plan = make_trainer(run="few", config=make_config(save_total_limit=1)).plan
+    trainer.state.global_step = 0
+    assert count_checkpoints_to_come(trainer) == 1
 
 
 def test_the_rehearsal_draws_nothing_from_the_global_generators(make_trainer):
