@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import read_json
 from qwenkit.cli.status import build_tree
+from qwenkit.files import read_json
 from qwenkit.inventory import ArtifactState, State, list_states
 from qwenkit.pipeline import QwenTrainingPipeline
 from qwenkit.runs import Workspace

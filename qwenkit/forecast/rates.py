@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from qwenkit.artifacts import read_json
 from qwenkit.config import Config, flatten_config, load_config
 from qwenkit.errors import ConfigError
+from qwenkit.files import read_json
 from qwenkit.runs import SUMMARY_NAME, Workspace
 from qwenkit.tracking import MetricsLog
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import read_json
 from qwenkit.config import Config, load_config
 from qwenkit.errors import ArtifactError, ConfigError
+from qwenkit.files import read_json
 from qwenkit.forecast.base import find_shape
 from qwenkit.forecast.rates import find_measured_rate
 from qwenkit.forecast.rows import KNOWN_ROWS, find_row_facts
