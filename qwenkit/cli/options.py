@@ -102,7 +102,9 @@ EpochsOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option("--batch-size", rich_help_panel=TRAINING, help="Documents a device; evaluation's too."),
+    typer.Option(
+        "--batch-size", rich_help_panel=TRAINING, help="Documents of a micro-batch; evaluation's too."
+    ),
 ]
 LearningRateOption = Annotated[
     float | None,
