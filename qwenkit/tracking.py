@@ -9,6 +9,7 @@ import io
 import json
 import netrc
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -135,10 +136,10 @@ class Tracker:
         if problem is not None:
             self._console.warn(f"Weights & Biases: {problem}")
 
-    def finish(self, *, exit_code: int = 0) -> None:
-        """Close the W&B run; safe to call twice."""
+    def finish(self) -> None:
+        """Close the W&B run, as failed where an exception is on its way; safe to call twice."""
         if self._wandb_run is not None:
-            self._tell_wandb(self._wandb_run.finish, exit_code=exit_code)
+            self._tell_wandb(self._wandb_run.finish, exit_code=int(sys.exception() is not None))
         self._wandb_run = None
 
     def _tell_wandb(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

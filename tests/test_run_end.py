@@ -1,0 +1,58 @@
+"""How a run ended, as Weights & Biases is told."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+END = """
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from qwenkit.config import Config
+from qwenkit.console import Console
+from qwenkit.stages import TRAIN, StagePlan
+from qwenkit.steps.active_run import open_run
+
+plan = StagePlan(TRAIN, Path("run/trained"), settings={}, inputs={}, identity={"dataset": "d"})
+resources = ExitStack()
+tracker = resources.enter_context(
+    open_run(Path("run"), plan=plan, config=Config(), wandb_mode="offline", console=Console(quiet=True))
+)
+try:
+    tracker.log({"loss": 1.0}, step=1)
+    if sys.argv[1] == "fails":
+        sys.exit(6)
+finally:
+    resources.close()
+"""
+
+
+def read_exit_code(path: Path) -> int:
+    """Find the code in an offline run, whose records are checksum (4 bytes), length, kind and content."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at = path.read_bytes(), len(b":W&B") + 3
+    while at < len(content):
+        length, _ = struct.unpack_from("<HB", content, at + 4)
+        record = wandb_internal_pb2.Record.FromString(content[at + 7 : at + 7 + length])
+        if record.WhichOneof("record_type") == "exit":
+            return record.exit.exit_code
+        at += 7 + length
+    raise AssertionError("the run was never closed")
+
+
+@pytest.mark.parametrize(("end", "exit_code"), [("is done", 0), ("fails", 1)])
+def test_a_run_that_failed_is_told_from_one_that_finished(tmp_path: Path, end: str, exit_code: int) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    done = subprocess.run([sys.executable, "-c", END, end], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 6 * exit_code
+    (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
+    assert read_exit_code(path) == exit_code
