@@ -1,14 +1,18 @@
 """evaluate and export: recipes over QwenTrainingPipeline for a model that is trained already."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
 from qwenkit.cli.recipe import finish, open_pipeline
+from qwenkit.errors import ConfigError
 from qwenkit.export.formats import FORMATS
+
+OWN_SPLIT = "test"
 
 
 def evaluate(
@@ -31,7 +35,7 @@ def evaluate(
             rich_help_panel=opt.DATA,
             help="Another prepared split, such as test_holdout_model (dataset.holdout).",
         ),
-    ] = "test",
+    ] = OWN_SPLIT,
     out: opt.OutOption = None,
     raid: Annotated[
         Path | None,
@@ -83,6 +87,17 @@ def evaluate(
     Example: qwenkit evaluate output/qwen3-0.6b-100k
     """
     with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+        other_rows = {"--data": data, "--split": split != OWN_SPLIT}
+        if raid is None:
+            for_raid = {"--detector-name": detector_name, "--contact": contact}
+            _refuse_idle(for_raid, "only with --raid FILE, for the leaderboard.")
+        else:
+            measures = {"--operating-point": operating_point, "--robustness": robustness}
+            _refuse_idle(
+                other_rows | measures, "not beside --raid, which scores RAID's file by RAID's rules."
+            )
+        if data is not None:
+            _refuse_idle({"--split": split != OWN_SPLIT}, "not beside --data, of which all rows are scored.")
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -108,6 +123,13 @@ def evaluate(
         pipeline.initialize_wandb()
         pipeline.run_post_evaluation(split=split, data=data, out=out)
         finish(console, pipeline, "evaluate")
+
+
+def _refuse_idle(options: Mapping[str, Any], reason: str) -> None:
+    """Refuse the options among these that were given, since they would do nothing here."""
+    idle = [name for name, given in options.items() if given]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)}: {reason}")
 
 
 def export(

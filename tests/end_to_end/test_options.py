@@ -57,6 +57,27 @@ def test_evaluate_data_scores_all_rows_of_any_labelled_file(run: Path, tmp_path:
     assert metrics["auroc"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--detector-name", "mine", "--contact", "me@x.org"),
+            "--detector-name, --contact: only with --raid",
+        ),
+        (("--raid", "raid.csv", "--robustness"), "--robustness: not beside --raid"),
+        (("--raid", "raid.csv", "--data", "rows.csv"), "--data: not beside --raid"),
+        (("--raid", "raid.csv", "--operating-point", "fpr=0.02"), "--operating-point: not beside --raid"),
+        (("--data", "rows.csv", "--split", "test_holdout_model"), "--split: not beside --data"),
+    ],
+)
+def test_evaluate_refuses_options_that_would_do_nothing(
+    run: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = CliRunner().invoke(app, ["evaluate", str(run), "--root", str(run.parent), *arguments])
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+
+
 def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
     run: Path, toy_csv: Path, tmp_path: Path
 ) -> None:
