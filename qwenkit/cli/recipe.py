@@ -1,5 +1,7 @@
 """What every command over the pipeline begins and ends with."""
 
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qwenkit.console import Console
@@ -25,12 +27,33 @@ def open_pipeline(console: Console, **arguments: Any) -> "QwenTrainingPipeline":
     return QwenTrainingPipeline(console=console, **arguments)
 
 
-def finish(console: Console, pipeline: "QwenTrainingPipeline", command: str) -> None:
-    """Print the result for a program, or what to type next for a person."""
+def finish(
+    console: Console,
+    pipeline: "QwenTrainingPipeline",
+    command: str,
+    given: Mapping[str, object] | None = None,
+) -> None:
+    """Print the result for a program, or what to type next for a person.
+
+    Args:
+        given: Options of this command, by name, without which the next would look elsewhere.
+    """
     if console.json:
         console.emit(pipeline.describe_result())
         return
     report = pipeline.report_path
     if report is not None:
         console.info(f"report: {report}")
-    console.next(NEXT[command].format(run=pipeline.run_folder or "MODEL"))
+    command = NEXT[command].format(run=shlex.quote(str(pipeline.run_folder or "MODEL")))
+    console.next(" ".join([command, *map(shlex.quote, _write_options(given or {}))]))
+
+
+def _write_options(given: Mapping[str, object]) -> list[str]:
+    """Write options as they were given; None is one that was not, and each value of a list has its own."""
+    pairs = [
+        (f"--{name}", str(value))
+        for name, values in given.items()
+        for value in (values if isinstance(values, list) else [values])
+        if value is not None
+    ]
+    return [word for pair in pairs for word in pair]

@@ -32,7 +32,12 @@ def prepare(
         pipeline.load_config()
         pipeline.load_datasets()
         pipeline.create_label_mappings()
-        finish(console, pipeline, "prepare")
+        finish(
+            console,
+            pipeline,
+            "prepare",
+            given={"dataset": dataset, "config": config, "set": settings, "root": root},
+        )
 
 
 def tokenize(
@@ -58,7 +63,12 @@ def tokenize(
         pipeline.create_label_mappings()
         pipeline.setup_tokenizer()
         pipeline.tokenize_datasets()
-        finish(console, pipeline, "tokenize")
+        finish(
+            console,
+            pipeline,
+            "tokenize",
+            given={"dataset": dataset, "config": config, "set": settings, "root": root},
+        )
 
 
 def train(
@@ -120,7 +130,7 @@ def train(
             pipeline.print_summary()
         finally:
             pipeline.cleanup()
-        finish(console, pipeline, "train")
+        finish(console, pipeline, "train", given={"root": root})
 
 
 def run(

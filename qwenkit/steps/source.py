@@ -1,10 +1,13 @@
 """Which data set a command means: the one named, the one prepared last or, offline, the revision known."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.config import Config
 from qwenkit.config.schema_model import Dataset
+from qwenkit.config.section import Section
 from qwenkit.console import Console, safe_text
 from qwenkit.data.sources import RAID, Source, dataset_id, resolve_raid, resolve_source
 from qwenkit.errors import BusyError, ConfigError, HubError
@@ -16,8 +19,9 @@ def find_source(config: Config, *, workspace: Workspace, console: Console) -> So
     """Resolve dataset.name; without a network the revision that was prepared before counts.
 
     Args:
-        config: Without a dataset.name it is given that of the data set prepared last, and its max_rows; raid
-            without dataset.path likewise that of its sample prepared last.
+        config: Without a dataset.name it is given that of the data set prepared last, and what it was
+            prepared with where it says nothing else; raid without dataset.path likewise that of its sample
+            prepared last.
 
     Raises:
         ConfigError: No data set is named and none is prepared.
@@ -25,7 +29,7 @@ def find_source(config: Config, *, workspace: Workspace, console: Console) -> So
     """
     settings = config.dataset
     if settings.name is None:
-        _recall_last(settings, workspace, console)
+        _recall_last(config, workspace, console)
     if settings.name == RAID:
         return _find_raid(settings, workspace, console)
     try:
@@ -79,20 +83,41 @@ def refuse_other_origin(
         raise BusyError(f"{folder} holds {what} {safe_text(known)}, not {safe_text(origin)}: {advice}.")
 
 
-def _recall_last(settings: Dataset, workspace: Workspace, console: Console) -> None:
-    """Fill in the data set prepared last: its name, such that it is found again, and its max_rows."""
+def _recall_last(config: Config, workspace: Workspace, console: Console) -> None:
+    """Fill in the data set prepared last: its name, such that it is found again, and how it was prepared.
+
+    What neither a file nor an option sets is as it was then: `tokenize` after `prepare --set
+    model.label_column=topic` means these very rows, not those of a column "label".
+    """
     folder = workspace.last_prepared()
     manifest = read_manifest(folder) if folder else None
     if folder is None or manifest is None:
         raise ConfigError("no data set is named and none is prepared: pass --dataset, e.g. --dataset 10k.")
-    described, part = manifest.counts, ""
-    settings.name = str(described["origin"] if described["kind"] in ("file", "folder") else described["name"])
-    max_rows = _max_rows_of(manifest)
-    if settings.max_rows is None and max_rows is not None:
-        # Without them the whole of a set would be read, or downloaded, of which a part was wanted.
-        settings.max_rows, settings.streaming = max_rows, manifest.settings["dataset.streaming"]
-        part = f", max_rows {max_rows:,}"
-    console.info(f"data set: {folder.parent.name} (the one prepared last{part})")
+    described = manifest.counts
+    is_path = described["kind"] in ("file", "folder")
+    config.dataset.name = str(described["origin"] if is_path else described["name"])
+    known = manifest.settings | {"dataset.config_name": described.get("config_name")}
+    changed = [name for name, value in known.items() if _fill_in(config, name, value)]
+    shown = "".join(f", {name.rpartition('.')[2]} {_show(known[name])}" for name in changed)
+    console.info(f"data set: {folder.parent.name} (the one prepared last{shown})")
+
+
+def _fill_in(config: Config, name: str, value: Any) -> bool:
+    """Set what is not set by anybody; tells whether that changed it."""
+    section: Section = config
+    *sections, key = name.split(".")
+    for part in sections:
+        section = section[part] if part in section else Section()
+    if key not in section or key in section.model_fields_set or section[key] == value:
+        return False
+    section[key] = value
+    return True
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return safe_text(value if isinstance(value, str) else json.dumps(value), limit=60)
 
 
 def _find_raid(settings: Dataset, workspace: Workspace, console: Console) -> Source:

@@ -1,5 +1,6 @@
 """A set of one's own out of RAID's file by one command, and all that follows from it, as a user types it."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -90,6 +91,30 @@ def test_part_of_a_set_that_was_prepared_is_what_the_next_stage_takes(toy_csv: P
     printed = call("tokenize", "--root", root, *SETTINGS)
     assert "data set: toy (the one prepared last, max_rows 100)" in " ".join(printed.split())
     assert "up to date, skipped" in printed
+
+
+def test_the_next_stage_takes_a_set_as_it_was_prepared_unless_told_otherwise(tmp_path: Path) -> None:
+    root, data = tmp_path / "output", tmp_path / "mail.jsonl"
+    rows = [{"body": f"letter {n} of {n * 7 % 31}", "kind": n % 2, "other": 1 - n % 2} for n in range(60)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ("--set", "model.text_column=body", "--set", "model.label_column=kind")
+    classes = ("--set", "model.labels=[ham, spam]", "--set", "model.label_mapping={0: ham, 1: spam}")
+    printed = call("prepare", "--dataset", data, "--root", root, *columns, *classes, *QUICK)
+    following = f"next: qwenkit tokenize --dataset {data} --set model.text_column=body"
+    assert following in printed
+    assert f"--root {root}" in printed.splitlines()[-1]
+    tokenize = ("tokenize", "--root", root, "--set", "tokenization.tokenizer=train", *QUICK)
+    printed = " ".join(call(*tokenize).split())
+    for setting in (
+        "text_column body",
+        "label_column kind",
+        'labels ["ham", "spam"]',
+        '{"0": "ham", "1": "spam"}',
+    ):
+        assert setting in printed
+    assert "up to date, skipped" in printed
+    redone = " ".join(call(*tokenize, "--set", "model.label_column=other").split())
+    assert "redone: label_column: kind -> other" in redone
 
 
 def read_ids(root: Path, size: str, split: str) -> list[str]:
