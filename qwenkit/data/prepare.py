@@ -81,8 +81,8 @@ def prepare_splits(
         sources,
         dataset.max_rows,
         ratios=dict(zip(SPLITS, dataset.split_ratios, strict=True)),
-        text_column=model.text_column,
-        strata_columns=[model.label_column, domain_column],
+        **columns,
+        domain_column=domain_column,
         seed=dataset.shuffle_seed,
     )
     require_names(dataset.normalize, RULES, setting="dataset.normalize")

@@ -1,6 +1,6 @@
 """Some of the rows: the same ones for the same seed, whatever their order, and a share of every kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -73,7 +73,8 @@ def sample_sources(
     *,
     ratios: Mapping[str, float],
     text_column: str,
-    strata_columns: Sequence[str | None],
+    label_column: str,
+    domain_column: str | None,
     seed: int,
 ) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
     """Take no more rows of a source than wanted, before anything else is done with them.
@@ -81,8 +82,7 @@ def sample_sources(
     Args:
         max_rows: Of all splits together; None takes all.
         ratios: Shares of the splits that are given; one that has fewer rows leaves more to the others.
-        strata_columns: Each combination of their values keeps its share; None and what a split lacks is
-            passed over.
+        label_column, domain_column: Each combination of their values keeps its share.
 
     Returns:
         The rows by split, in their order, and how many of each split were left out.
@@ -91,8 +91,9 @@ def sample_sources(
         DataError: Nothing would be left of a split.
     """
     sizes = [frame.height for frame in sources.values()]
-    has_texts = all(text_column in frame.columns for frame in sources.values())
-    if max_rows is None or sum(sizes) <= max_rows or not has_texts:
+    is_labelled = all({text_column, label_column} <= set(frame.columns) for frame in sources.values())
+    # Without its columns a source is refused where they are read.
+    if max_rows is None or sum(sizes) <= max_rows or not is_labelled:
         return dict(sources), {}
     quotas = share_out(max_rows, sizes, [ratios.get(split, 1.0) for split in sources])
     without = [split for split, quota in zip(sources, quotas, strict=True) if not quota]
@@ -103,10 +104,13 @@ def sample_sources(
         )
     sampled = {}
     for (split, frame), quota in zip(sources.items(), quotas, strict=True):
-        columns = [name for name in strata_columns if name in frame.columns]
+        strata = {"label": as_text(frame[label_column], column=label_column, setting="model.label_column")}
+        if domain_column is not None and domain_column in frame.columns:
+            domains = as_text(frame[domain_column], column=domain_column, setting="dataset.domain_column")
+            strata["domain"] = domains
         is_chosen = choose_proportionally(
             as_text(frame[text_column], column=text_column, setting="model.text_column"),
-            frame.select(as_text(frame[name], column=name, setting="dataset.max_rows") for name in columns),
+            pl.DataFrame(strata),
             quota,
             seed=seed,
         )

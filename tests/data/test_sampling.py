@@ -53,6 +53,21 @@ def test_given_splits_share_max_rows_by_their_ratios(prepare, rows: pl.DataFrame
     assert half.written["test"] == 10
 
 
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_part_of_data_without_its_column_is_refused_like_all_of_it(
+    prepare, rows: pl.DataFrame, column: str
+) -> None:
+    with pytest.raises(DataError, match=f'{column} column "{column}" is not in the data'):
+        prepare(rows.drop(column, "domain_name"), max_rows=5)
+
+
+def test_a_part_of_data_whose_labels_are_lists_is_refused_with_the_setting(
+    prepare, rows: pl.DataFrame
+) -> None:
+    with pytest.raises(DataError, match=r"holds List\(String\), not text. Set model.label_column"):
+        prepare(rows.with_columns(label=pl.concat_list("label")), max_rows=5)
+
+
 def test_max_rows_that_would_empty_a_given_split_is_refused(prepare, rows: pl.DataFrame) -> None:
     splits = {"train": rows[:100], "validation": rows[100:150], "test": rows[150:]}
     with pytest.raises(DataError, match="max_rows 5 leaves no row for validation and test: raise it"):
