@@ -87,17 +87,13 @@ def evaluate(
     Example: qwenkit evaluate output/qwen3-0.6b-100k
     """
     with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
-        other_rows = {"--data": data, "--split": split != OWN_SPLIT}
+        _refuse_several_sets(dataset=dataset, data=data, raid=raid, split=split)
         if raid is None:
             for_raid = {"--detector-name": detector_name, "--contact": contact}
             _refuse_idle(for_raid, "only with --raid FILE, for the leaderboard.")
         else:
             measures = {"--operating-point": operating_point, "--robustness": robustness}
-            _refuse_idle(
-                other_rows | measures, "not beside --raid, which scores RAID's file by RAID's rules."
-            )
-        if data is not None:
-            _refuse_idle({"--split": split != OWN_SPLIT}, "not beside --data, of which all rows are scored.")
+            _refuse_idle(measures, "not beside --raid, which scores RAID's file by RAID's rules.")
         pipeline = open_pipeline(
             console,
             dataset=dataset,
@@ -130,6 +126,23 @@ def _refuse_idle(options: Mapping[str, Any], reason: str) -> None:
     idle = [name for name, given in options.items() if given]
     if idle:
         raise ConfigError(f"{', '.join(idle)}: {reason}")
+
+
+def _refuse_several_sets(*, dataset: str | None, data: Path | None, raid: Path | None, split: str) -> None:
+    """Refuse options that name other rows than those that would be scored.
+
+    Raises:
+        ConfigError: Two of them name rows, or a split is wanted of a file, which has none.
+    """
+    names = [
+        name
+        for name, value in (("--data", data), ("--raid", raid), ("--dataset", dataset))
+        if value is not None
+    ]
+    if split != OWN_SPLIT and (data or raid):
+        names.append("--split")
+    if len(names) > 1:
+        raise ConfigError(f"{' and '.join(names)} each say what is scored: give one of them.")
 
 
 def export(

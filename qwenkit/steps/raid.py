@@ -94,13 +94,15 @@ def _publish(
     model, tokenizer = give_model()
     scored = [_score_block(block, model, tokenizer, bundle, config) for block in read_raid(path, console)]
     rows = pl.concat(scored)
+    if not rows.height:
+        raise DataError(f"{path} has a header but no rows.")
     if rows["id"].n_unique() < rows.height:
         raise DataError(f"{path} repeats an id: {rows['id'].filter(rows['id'].is_duplicated())[0]}.")
     if bundle.positive_label.lower().startswith("human"):
         console.warn(f"higher scores mean {bundle.positive_label} here; RAID wants them to mean machine.")
     unreadable = int(rows["score"].is_null().sum())
     if unreadable:
-        console.warn(f"{unreadable:,} texts are empty: they are ranked as the least machine-like.")
+        console.warn(f"texts that are empty, ranked as the least machine-like: {unreadable:,}.")
     ranked = rows.with_columns(
         pl.Series("score", normalise_ranks(rows["score"].fill_null(-np.inf).to_numpy()))
     )

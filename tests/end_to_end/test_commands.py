@@ -250,7 +250,7 @@ def test_a_raid_file_becomes_a_submission(finished: QwenTrainingPipeline, tmp_pa
         "me@x.org",
     )
     printed = call(*asked, "--detector-name", "tiny", "--root", root_of(finished))
-    assert "1 texts are empty" in printed
+    assert "texts that are empty, ranked as the least machine-like: 1" in printed
     predictions = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [one["id"] for one in predictions] == [f"id-{number}" for number in range(240)]
     scores = [one["score"] for one in predictions]
@@ -273,7 +273,12 @@ def test_a_raid_file_with_labels_is_scored_as_the_leaderboard_does(
     assert results["score_agg"]["all"]["domain"] == "all"
 
 
-def test_what_is_no_raid_file_is_one_clear_error(finished: QwenTrainingPipeline, toy_csv: Path) -> None:
+def test_what_is_no_raid_file_is_one_clear_error(
+    finished: QwenTrainingPipeline, toy_csv: Path, tmp_path: Path
+) -> None:
     printed = call("evaluate", finished.run_folder, "--raid", toy_csv, code=2)
     assert 'lacks the column "id"' in printed
     call("evaluate", finished.run_folder, "--raid", "nowhere.csv", code=2)
+    empty = tmp_path / "empty.csv"
+    empty.write_text("id,generation\n")
+    assert "a header but no rows" in call("evaluate", finished.run_folder, "--raid", empty, code=2)

@@ -65,9 +65,7 @@ def test_evaluate_data_scores_all_rows_of_any_labelled_file(run: Path, tmp_path:
             "--detector-name, --contact: only with --raid",
         ),
         (("--raid", "raid.csv", "--robustness"), "--robustness: not beside --raid"),
-        (("--raid", "raid.csv", "--data", "rows.csv"), "--data: not beside --raid"),
         (("--raid", "raid.csv", "--operating-point", "fpr=0.02"), "--operating-point: not beside --raid"),
-        (("--data", "rows.csv", "--split", "test_holdout_model"), "--split: not beside --data"),
     ],
 )
 def test_evaluate_refuses_options_that_would_do_nothing(
@@ -114,6 +112,20 @@ def test_results_on_one_file_do_not_give_way_to_those_on_another_of_its_name(
     assert read_metrics(run / "evaluated/same")["rows"] == 16
     call(*evaluate, tmp_path / "b/same.csv", "--force")
     assert read_metrics(run / "evaluated/same")["rows"] == 24
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--data", "a.csv", "--split", "validation"),
+        ("--data", "a.csv", "--dataset", "10k"),
+        ("--raid", "a.csv", "--data", "a.csv"),
+    ],
+)
+def test_evaluate_is_told_one_thing_to_score(run: Path, options: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["evaluate", str(run), *options])
+    assert result.exit_code == 2
+    assert "each say what is scored: give one of them" in result.stderr
 
 
 def test_evaluate_data_with_other_column_names(run: Path, tmp_path: Path) -> None:
