@@ -138,12 +138,13 @@ def _slice_rows(rows: Any) -> Iterator[pa.Table]:
 def _slice_file(path: Path) -> Iterator[pa.Table]:
     with _reading(path):
         for batch in _open_parquet(path).iter_batches(ROWS_PER_BATCH, columns=TEXT_SCHEMA.names):
-            yield pa.Table.from_batches([batch])
+            yield from _slice_frame(pl.DataFrame(batch))
 
 
 def _open_parquet(path: Path) -> Any:
     with _reading(path):
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        # Read ahead, the file's own bytes would stay in memory until the end.
+        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
 
 
 @contextmanager

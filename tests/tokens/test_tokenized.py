@@ -3,7 +3,10 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedTokenizerFast
 
@@ -11,6 +14,7 @@ from qwenkit.config.schema_model import Tokenization
 from qwenkit.console import Console
 from qwenkit.data.parquet import write_parquet
 from qwenkit.errors import ArtifactError
+from qwenkit.tokens.batches import iterate_batches
 from qwenkit.tokens.encoding import encode_dataset
 from qwenkit.tokens.tokenized import read_tokenized, read_tokenizer, write_tokenized
 from qwenkit.tokens.tokenizer import tokenizer_identity
@@ -132,3 +136,26 @@ def test_split_with_a_damaged_file_is_refused(tokenizer: PreTrainedTokenizerFast
     arrow.write_bytes(arrow.read_bytes()[:40])
     with pytest.raises(ArtifactError, match="cannot be read"):
         read_tokenized(tmp_path)
+
+
+def test_batches_of_a_file_of_long_documents_have_few_rows(tmp_path: Path) -> None:
+    texts = ["x" * 400_000, *["short"] * 600, *["y" * 300_000] * 9]
+    rows = pl.DataFrame({"row_id": range(len(texts)), "text": texts, "label_id": [0] * len(texts)})
+    write_parquet(tmp_path / "train.parquet", rows)
+    batches = list(iterate_batches(tmp_path / "train.parquet"))
+    assert pl.concat(map(pl.DataFrame, batches)).equals(rows)
+    # A megabyte, and the row that crosses it.
+    assert max(batch.nbytes for batch in batches) < 1_400_000
+    assert max(batch.num_rows for batch in batches) > 300
+
+
+def test_file_is_not_kept_in_memory_while_it_is_read(tmp_path: Path) -> None:
+    text = np.random.default_rng(0).integers(97, 123, 40_000_000, dtype=np.uint8).tobytes().decode()
+    texts = [text[start : start + 4_000] for start in range(0, len(text), 4_000)]
+    rows = pl.DataFrame({"row_id": range(len(texts)), "text": texts, "label_id": [0] * len(texts)})
+    pq.write_table(rows.to_arrow(), tmp_path / "train.parquet", row_group_size=500)
+    pool, highest = pa.default_memory_pool(), 0
+    before = pool.bytes_allocated()
+    for _ in iterate_batches(tmp_path / "train.parquet"):
+        highest = max(highest, pool.bytes_allocated() - before)
+    assert highest < (tmp_path / "train.parquet").stat().st_size / 2
