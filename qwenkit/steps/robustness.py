@@ -66,6 +66,7 @@ class PassScorer:
         self._bundle = bundle
         self._config = config
         self._console = console
+        self._clean: tuple[Sequence[str], list[list[int]]] = ((), [])
 
     def score(
         self, one: Pass, *, clean_texts: Sequence[str] = (), clean_logits: np.ndarray | None = None
@@ -103,13 +104,18 @@ class PassScorer:
         what = f"{one.name} ({one.kind})"
         if clean_logits is None:
             return self._score_ids(input_ids, what), np.ones(len(input_ids), dtype=bool)
-        clean_ids = self._encode(clean_texts, None)
-        pairs = zip(input_ids, clean_ids, strict=True)
+        pairs = zip(input_ids, self._encode_clean(clean_texts), strict=True)
         is_changed = np.array([ids != clean for ids, clean in pairs], dtype=bool)
         logits = clean_logits.astype(np.float32)
         if is_changed.any():
             logits[is_changed] = self._score_ids([input_ids[row] for row in np.flatnonzero(is_changed)], what)
         return logits, is_changed
+
+    def _encode_clean(self, texts: Sequence[str]) -> list[list[int]]:
+        # All passes change the same texts.
+        if self._clean[0] is not texts:
+            self._clean = (texts, self._encode(texts, None))
+        return self._clean[1]
 
     def _encode(self, texts: Sequence[str], max_tokens: int | None) -> list[list[int]]:
         from qwenkit.tokens.encoding import encode_texts
