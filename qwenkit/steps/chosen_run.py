@@ -6,6 +6,7 @@ from typing import Any
 
 from qwenkit.config import Config
 from qwenkit.console import Console
+from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace, choose_run_folder, short_name
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
@@ -64,13 +65,20 @@ def find_run_folder(
     """
     named, facts = config.training.run_name, plan.identity
     model_name = "own" if facts["base"]["kind"] == "own" else short_name(config.model.name)
-    folder, reason = choose_run_folder(
-        workspace,
-        name=named or f"{model_name}-{facts['dataset'].lower()}",
-        is_explicit=named is not None,
-        plan=plan,
-        force=is_forced,
-    )
+
+    def choose() -> list[str]:
+        chosen, reason = choose_run_folder(
+            workspace,
+            name=named or f"{model_name}-{facts['dataset'].lower()}",
+            is_explicit=named is not None,
+            plan=plan,
+            force=is_forced,
+        )
+        return [str(chosen), reason]
+
+    # A rank that looked by itself, a moment later, could find the folder that the main one has begun to fill.
+    found, reason = find_ranks().decide(choose)
+    folder = Path(found)
     if reason and folder != known:
         console.info(f"{reason}; this one goes to {folder}")
     return folder

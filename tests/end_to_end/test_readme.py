@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qwenkit.config import load_config
+from qwenkit.training.schedule import documents_per_step
 from tests.conftest import write_toy_csv
 from tests.data.raid_rows import ROWS_A_SOURCE, write_raid_csv
 from tests.end_to_end.processes import CommandProcess, Outcome, make_environment
@@ -134,6 +136,21 @@ def test_each_make_target_of_the_readme_exists(command: Snippet) -> None:
         ["make", "--dry-run", *command.words[1:]], cwd=README.parent, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stderr
+
+
+def test_the_table_of_shipped_configs_says_what_they_hold() -> None:
+    table = re.findall(r"^\| ([^|`]*) \| (.+) \| (.+) \| (.+) \|$", README.read_text("utf-8"), re.M)
+    rows = {name: cells for name, *cells in table}
+    for column, name in enumerate(("default", "fast", "demo")):
+        config = load_config(name).config
+        step, parts = documents_per_step(config), config.training.gradient_accumulation_steps
+        cut = "as few as fit" if config.training.micro_batch_tokens == "auto" else str(parts)
+        assert rows["a step"][column].startswith(f"{step} documents in {cut}"), name
+        assert float(rows["LoRA dropout"][column]) == config.peft.lora_dropout, name
+        samples = config.training.eval_samples
+        scored = "all rows" if samples is None else f"{samples:,} rows"
+        assert rows["validation while training"][column] == scored, name
+        assert ("nf4" in rows["base"][column]) == (config.quantization.method == "nf4"), name
 
 
 def test_commands_are_found_wherever_the_readme_has_them() -> None:
