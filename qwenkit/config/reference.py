@@ -151,7 +151,7 @@ def _write_text(text: str) -> str:
 
 def _describe_type(field: FieldInfo) -> str:
     bounds = [
-        f"{words} {getattr(rule, name):g}"
+        f"{words} {getattr(rule, name):,}"
         for rule in field.metadata
         for name, words in _BOUNDS.items()
         if hasattr(rule, name)

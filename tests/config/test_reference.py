@@ -85,6 +85,7 @@ def test_the_reference_says_type_default_and_meaning() -> None:
     assert rows["wandb.enabled"].kind == "true/false"
     assert rows["model.labels"].default == "[AI_Generated, Human_Written]"
     assert rows["training.learning_rate"].default == "0.0001"
+    assert rows["training.seed"].kind == "whole number, at least 0, less than 4,294,967,296"
 
 
 def test_the_json_schema_describes_every_setting() -> None:
