@@ -230,7 +230,7 @@ def recall_logits(plan: StagePlan, labels: Sequence[str]) -> "tuple[np.ndarray, 
 def _score_rows(
     rows: LabelledSet, give_model: GiveModel, *, bundle: "Bundle", config: Config, console: Console
 ) -> "tuple[np.ndarray, np.ndarray]":
-    import numpy as np
+    from qwenkit.tokens.tokenized import read_numbers
 
     model, tokenizer = give_model()
     tokenized = rows.encode(
@@ -241,4 +241,4 @@ def _score_rows(
         console=console,
     )
     logits = score_documents(model, tokenized, bundle=bundle, config=config, console=console, what=rows.title)
-    return logits, np.asarray(tokenized["row_id"])
+    return logits, read_numbers(tokenized, "row_id")

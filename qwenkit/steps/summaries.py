@@ -89,7 +89,9 @@ def describe_work(arguments: Any, tokenized: Any) -> str:
     steps = arguments.max_steps if arguments.max_steps > 0 else by_epochs
     parts = [f"{steps:,} steps of {min(documents, len(tokenized)):,} documents"]
     if "length" in tokenized.column_names:
-        tokens = sum(tokenized["length"]) * steps / per_epoch
+        from qwenkit.tokens.tokenized import read_numbers
+
+        tokens = int(read_numbers(tokenized, "length").sum()) * steps / per_epoch
         parts.append(f"about {tokens:,.0f} tokens")
     if arguments.world_size > 1:
         parts.append(f"on {arguments.world_size} ranks")

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.evaluation.evaluate import evaluate_split
@@ -19,6 +17,7 @@ from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
 from qwenkit.steps.scoring import calibrate_bundle, score_documents
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.micro_batches import record_micro_batches
 
 
@@ -83,11 +82,11 @@ def publish_trained(
     logits = score_documents(
         model, tokenized, bundle=bundle, config=config, console=console, what="validation"
     )
-    row_ids = np.asarray(tokenized["row_id"])
+    row_ids = read_numbers(tokenized, "row_id")
     bundle = calibrate_bundle(
         bundle,
         logits,
-        np.asarray(tokenized["labels"]),
+        read_numbers(tokenized, "labels"),
         groups=find_groups(rows, row_ids),
         console=console,
     )

@@ -112,6 +112,14 @@ def read_tokenized(folder: Path) -> dict[str, datasets.Dataset]:
         raise ArtifactError(f"{folder} cannot be read ({reason}): run `qwenkit tokenize --force`.") from error
 
 
+def read_numbers(dataset: datasets.Dataset, name: str) -> np.ndarray:
+    """Read a column of numbers, shape (rows,), at once.
+
+    numpy and sum() would take such a column row by row, which is 15 seconds for a million.
+    """
+    return np.asarray(dataset.with_format("numpy")[name][:])
+
+
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """Load the tokenizer that the splits in this folder were encoded with."""
     return load_tokenizer(folder / TOKENIZER_FOLDER)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError
 from qwenkit.modeling.compiled import compile_layers
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.arguments import build_training_arguments
 from qwenkit.training.plan import RunRecord, TrainingPlan
 from qwenkit.training.progress import ProgressReporter, StepLogger, TokenMeter, TrackerLogger
@@ -100,7 +100,9 @@ def build_trainer(
         train_dataset=train_dataset,
         eval_dataset=_choose_eval_rows(eval_dataset, config),
         callbacks=[
-            ProgressReporter(console, meter, tokens_per_epoch=int(np.sum(train_dataset["length"]))),
+            ProgressReporter(
+                console, meter, tokens_per_epoch=int(read_numbers(train_dataset, "length").sum())
+            ),
             TrackerLogger(tracker),
             *_early_stopping(config, has_validation=eval_dataset is not None),
             *callbacks,
@@ -138,7 +140,7 @@ def _choose_eval_rows(eval_dataset: Any, config: "Config") -> Any:
     size = config.training.eval_samples
     if eval_dataset is None or size is None:
         return eval_dataset
-    rows = choose_stratified_rows(np.asarray(eval_dataset["labels"]), size=size, seed=config.training.seed)
+    rows = choose_stratified_rows(read_numbers(eval_dataset, "labels"), size=size, seed=config.training.seed)
     return eval_dataset.select(rows)
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from qwenkit.errors import ConfigError, ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.memory import OPTIMIZER_BYTES
 from qwenkit.modeling.predictor import round_up
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.micro_batches import CURE, RandomState, free_cached_memory
 from qwenkit.training.schedule import CPU_MICRO_BATCH_TOKENS, FREE_MEMORY_SHARE
 
@@ -81,7 +81,7 @@ def find_largest(fits: Callable[[int], bool], *, most: int) -> int:
 
 def find_width(trainer: Any) -> int:
     """Give the padded length of the longest training document."""
-    longest = int(np.max(trainer.train_dataset["length"]))
+    longest = int(read_numbers(trainer.train_dataset, "length").max())
     return round_up(longest, trainer.plan.pad_to_multiple_of)
 
 

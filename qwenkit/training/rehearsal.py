@@ -19,6 +19,7 @@ import torch
 from qwenkit.artifacts import verify
 from qwenkit.errors import ArtifactError, ResourceError
 from qwenkit.modeling.predictor import round_up
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import list_checkpoints, stage_checkpoint, write_checkpoint
 from qwenkit.training.micro_batches import free_cached_memory
 from qwenkit.training.steps import StepDocuments, collate_step
@@ -119,7 +120,7 @@ def check_disk(count: int, *, checkpoint_bytes: int, free_bytes: int, folder: Pa
 
 def _rehearse_step(trainer: Any, model: Any) -> tuple[int, int]:
     """Run a whole step on the longest documents; returns how many, and the length of the longest."""
-    lengths = np.asarray(trainer.train_dataset["length"])
+    lengths = read_numbers(trainer.train_dataset, "length")
     size = math.ceil(trainer.args.per_device_train_batch_size / trainer.args.world_size)
     rows = np.argsort(-lengths, kind="stable")[:size]
     inputs = collate_step(StepDocuments(trainer.train_dataset).__getitems__(rows.tolist()))
@@ -136,7 +137,7 @@ def _rehearse_evaluation(trainer: Any) -> int:
     """Score one batch of the longest validation documents; returns how many there were."""
     if trainer.eval_dataset is None:
         return 0
-    lengths = np.asarray(trainer.eval_dataset["length"])
+    lengths = read_numbers(trainer.eval_dataset, "length")
     width = round_up(int(lengths.max()), trainer.plan.pad_to_multiple_of)
     size = max(1, trainer.plan.eval_batch_tokens // width) * trainer.args.world_size
     rows = np.argsort(-lengths, kind="stable")[:size]

@@ -12,6 +12,7 @@ from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.ranks import Ranks
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.loss import WeightedLoss
 from qwenkit.training.micro_batches import (
     RandomState,
@@ -56,7 +57,7 @@ class StepTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """One item is this rank's share of one optimizer step."""
         sampler = StepSampler(
-            self.train_dataset["length"],
+            read_numbers(self.train_dataset, "length"),
             documents_per_step=self.args.per_device_train_batch_size,
             seed=self.args.seed,
             ranks=Ranks(self.args.process_index, self.args.world_size),

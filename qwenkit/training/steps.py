@@ -26,7 +26,7 @@ class StepSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, documents_per_step: int, seed: int, ranks: Ranks = ALONE
+        self, lengths: Sequence[int] | np.ndarray, *, documents_per_step: int, seed: int, ranks: Ranks = ALONE
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.documents_per_step = documents_per_step

@@ -14,6 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from qwenkit.artifacts import verify
 from qwenkit.metrics import flatten_metrics
+from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import (
     check_resume,
     rotate_checkpoints,
@@ -81,7 +82,7 @@ class QwenTrainer(StepTrainer):
         may_stop = self.is_in_train and self.args.world_size == 1
         on_batch = self._stop_request.check_between_batches if may_stop else None
         logits = predict_dataset(self.model, dataset, self.plan, self.args, on_batch=on_batch)
-        label_ids = np.asarray(dataset["labels"], dtype=np.int64)
+        label_ids = read_numbers(dataset, "labels").astype(np.int64)
         metrics = measure(logits, label_ids, self.plan)
         if self.compute_metrics is not None:
             metrics |= self.compute_metrics(EvalPrediction(predictions=logits, label_ids=label_ids))
