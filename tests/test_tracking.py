@@ -11,7 +11,7 @@ import pytest
 
 from qwenkit.console import Console
 from qwenkit.errors import ConfigError
-from qwenkit.tracking import MetricsLog, Tracker, choose_wandb_mode, start_wandb
+from qwenkit.tracking import choose_wandb_mode, start_wandb
 from tests.wandb_server import serve_wandb
 
 SECRET = "c0ffee" * 6 + "c0ff"
@@ -210,7 +210,9 @@ def test_an_upload_that_stands_still_is_given_up_after_its_limit_and_leaves_no_p
 ) -> None:
     with serve_wandb("without artifacts") as address:
         finished = run_script(UPLOAD.replace("LIMIT", "8"), home, address)
-        left = [process.name() for process in psutil.process_iter() if _home_of(process) == str(home)]
+        # Its helpers see by themselves that it is gone.
+        helpers = [process for process in psutil.process_iter() if _home_of(process) == str(home)]
+        _, left = psutil.wait_procs(helpers, timeout=20)
     (line,) = finished.stderr.splitlines()
     assert line == (
         "warning: Weights & Biases: the model was not uploaded (not done after 8 s); this does it: "
@@ -237,17 +239,22 @@ def test_what_the_service_refuses_is_told_with_the_command_to_type(home: Path, t
     assert line.endswith(f"); this does it: wandb artifact put --type model --name e/p/my-run {trained}")
 
 
-def test_offline_the_model_waits_with_the_run_and_long_tags_are_cut(home: Path, trained: Path) -> None:
-    console = Console(quiet=True)
-    options = {"project": "p", "entity": None, "notes": None, "config": {}, "console": console}
-    tags = ["dataset-" + "long" * 20, ""]
-    run = start_wandb(folder=home, name="my run", tags=tags, mode="offline", **options)
-    assert run.tags == (("dataset-" + "long" * 20)[:64],)
-    tracker = Tracker(MetricsLog(home / "metrics.jsonl"), console=console, wandb_run=run)
-    tracker.upload_model(trained, name="my run", timeout_seconds=1)
-    tracker.finish()
-    (record,) = home.glob("wandb/offline-run-*/*.wandb")
+def test_offline_the_model_waits_with_the_run(home: Path, trained: Path) -> None:
+    finished = run_script(
+        UPLOAD.replace('"online"', '"offline"').replace("LIMIT", "1"), home, "http://127.0.0.1:9"
+    )
+    assert (finished.stdout, finished.stderr) == ("", "")
+    (record,) = home.glob("run/wandb/offline-run-*/*.wandb")
     assert b"adapter.safetensors" in record.read_bytes()
+
+
+def test_a_tag_too_long_for_the_service_is_cut(home: Path) -> None:
+    """As that of a data set with a long name."""
+    options = {"project": "p", "entity": None, "notes": None, "config": {}, "console": Console(quiet=True)}
+    tag = "dataset-" + "long" * 20
+    run = start_wandb(folder=home, name="n", tags=[tag, ""], mode="offline", **options)
+    assert run.tags == (tag[:64],)
+    run.finish()
 
 
 def test_a_run_that_cannot_even_be_recorded_is_none(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

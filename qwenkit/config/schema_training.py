@@ -93,7 +93,7 @@ class Training(Section):
     eval_samples: int | None = Field(None, ge=1)
     """Evaluate on a fixed, stratified subset of this many validation rows while training; null takes all."""
     dataloader_num_workers: int = Field(6, ge=0, json_schema_extra=RUNTIME_ONLY)
-    """Processes that load batches, at most one less than there are CPU cores."""
+    """Processes that load batches; at most one less than there are CPU cores for each device."""
     dataloader_pin_memory: Flag = Field(True, json_schema_extra=RUNTIME_ONLY)
     """Load into page-locked memory, from which a GPU copies faster."""
     dataloader_persistent_workers: Flag = Field(True, json_schema_extra=RUNTIME_ONLY)

@@ -47,7 +47,7 @@ def build_training_arguments(
     eval_steps, save_steps = choose_eval_and_save_steps(
         steps_per_epoch, eval_steps=training.eval_steps, save_steps=training.save_steps
     )
-    workers = min(training.dataloader_num_workers, max((os.cpu_count() or 1) - 1, 0))
+    workers = min(training.dataloader_num_workers, count_spare_cores())
     arguments = TrainingArguments(
         output_dir=str(output_dir),
         per_device_train_batch_size=documents_per_step(config),
@@ -105,6 +105,12 @@ def build_training_arguments(
     # Several visible GPUs without torchrun would become DataParallel, which splits batches unasked.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
+
+
+def count_spare_cores() -> int:
+    """Count the cores that this process may use for loading: one is its own, other ranks have theirs."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(len(os.sched_getaffinity(0)) // ranks - 1, 0)
 
 
 def _checkpointing_arguments(*, is_enabled: bool) -> dict[str, Any]:

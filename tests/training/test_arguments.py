@@ -91,12 +91,19 @@ def test_a_cpu_trains_in_float32_unless_the_weights_are_bfloat16(tmp_path):
 
 
 def test_loader_processes_are_capped_by_the_cores(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(4)))
     assert build(tmp_path).dataloader_num_workers == 3
     assert build(tmp_path).dataloader_persistent_workers
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {7})
     assert build(tmp_path).dataloader_num_workers == 0
     assert not build(tmp_path).dataloader_persistent_workers
+
+
+@pytest.mark.parametrize(("cores", "ranks", "workers"), [(64, 8, 6), (16, 8, 1), (8, 8, 0), (4, 8, 0)])
+def test_the_ranks_of_a_machine_share_its_cores(tmp_path, monkeypatch, cores, ranks, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+    assert build(tmp_path).dataloader_num_workers == workers
 
 
 def test_without_validation_rows_nothing_is_evaluated(tmp_path):
