@@ -185,6 +185,14 @@ def test_wrong_usage_is_shown_once(tmp_path: Path) -> None:
     assert "exitcode  : 2" in told
 
 
+@pytest.mark.slow
+def test_a_rank_that_comes_late_trains_in_the_folder_of_the_others(tmp_path: Path) -> None:
+    """The main rank holds it by then, and has not yet written what run it is."""
+    done = launch(tmp_path, WORKER.with_name("late_rank.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["qwen3-0.6b-toy"]
+
+
 def start(folder: Path, *words: object) -> subprocess.Popen[str]:
     """Launch a command on two ranks and leave it running; what it says goes to `told`."""
     with (folder / "told").open("w") as told:
