@@ -122,7 +122,7 @@ def publish_evaluation(
     settings = config.evaluation
     if rows.origin is not None and may_reuse:
         advice = "choose another folder with --out, or overwrite them with --force"
-        refuse_other_origin(plan.folder, rows.origin, what="results on", advice=advice)
+        refuse_other_origin(plan.folder, rows.origin, what="holds results on", advice=advice)
     # Before anything is scored: a target that cannot be had is an error.
     points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
     ranks = find_ranks()

@@ -66,7 +66,7 @@ def refuse_other_origin(
     folder: Path,
     origin: str,
     *,
-    what: str = "data prepared from",
+    what: str = "holds data prepared from",
     advice: str = "rename one of them, use another --root, or remove the folder",
 ) -> None:
     """Keep what was made from two sources of one name apart.
@@ -80,7 +80,7 @@ def refuse_other_origin(
     manifest = read_manifest(folder) if folder.exists() else None
     known = manifest.counts.get("origin") if manifest else None
     if known is not None and known != origin:
-        raise BusyError(f"{folder} holds {what} {safe_text(known)}, not {safe_text(origin)}: {advice}.")
+        raise BusyError(f"{folder} {what} {safe_text(known)}, not {safe_text(origin)}: {advice}.")
 
 
 def _recall_last(config: Config, workspace: Workspace, console: Console) -> None:

@@ -19,6 +19,8 @@ def test_what_one_has_no_room_for_goes_to_the_others() -> None:
     assert share_out(0, [3, 1]) == [0, 0]
     assert share_out(1000, [900, 500, 500], [0.8, 0.1, 0.1]) == [800, 100, 100]
     assert share_out(1000, [500, 500, 10], [0.8, 0.1, 0.1]) == [500, 490, 10]
+    # The first is full with its very share; what is left over is not for it.
+    assert share_out(5, [2, 10, 10], [0.4, 0.3, 0.3]) == [2, 2, 1]
 
 
 @given(st.integers(0, 300), CAPACITIES)
