@@ -17,8 +17,6 @@ from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
 from qwenkit.steps.scoring import calibrate_bundle, score_documents
-from qwenkit.tokens.tokenized import read_numbers
-from qwenkit.training.micro_batches import record_micro_batches
 
 
 def describe_model(
@@ -79,6 +77,9 @@ def publish_trained(
     Returns:
         The bundle as it was written: with temperature, operating points and metrics.
     """
+    from qwenkit.tokens.tokenized import read_numbers
+    from qwenkit.training.micro_batches import record_micro_batches
+
     logits = score_documents(
         model, tokenized, bundle=bundle, config=config, console=console, what="validation"
     )
