@@ -12,6 +12,9 @@ from typing import Any
 from qwenkit.errors import ArtifactError, BusyError, QwenkitError, ResourceError
 from qwenkit.exhaustion import is_disk_full
 
+# No permission, or a file where a folder should be.
+UNUSABLE_ERRNOS = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
+
 
 def hash_file(path: Path) -> str:
     """Hash a file's content with sha256, in hexadecimal."""
@@ -87,7 +90,7 @@ def translate_disk_errors(target: Path) -> Iterator[None]:
             raise ResourceError(
                 f"the disk is full while writing {target}: free some space and run the command again."
             ) from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(error, OSError) and error.errno in UNUSABLE_ERRNOS:
             raise BusyError(
                 f"{target} cannot be written ({error.strerror}): choose another --root."
             ) from error

@@ -1,5 +1,6 @@
 """The frame that every command runs in: its console, its ranks, and one message for each failure."""
 
+import errno
 import logging
 import os
 import signal
@@ -11,8 +12,9 @@ from typing import Any
 import typer
 
 from qwenkit.console import Console
-from qwenkit.errors import Interrupted, QwenkitError, ResourceError
+from qwenkit.errors import BusyError, Interrupted, QwenkitError, ResourceError
 from qwenkit.exhaustion import is_disk_full, is_out_of_memory
+from qwenkit.files import UNUSABLE_ERRNOS
 from qwenkit.ranks import alone, find_ranks, is_lost_peer
 
 
@@ -69,6 +71,9 @@ def _explain_unexpected(error: Exception) -> tuple[str, int]:
     if is_disk_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return f"the disk is full{where}: free some space and run the command again.", ResourceError.exit_code
+    if isinstance(error, OSError) and error.errno in (*UNUSABLE_ERRNOS, errno.EEXIST) and error.filename:
+        found = f"{error.filename} cannot be used ({error.strerror})"
+        return f"{found}: name another place, or make room there.", BusyError.exit_code
     if is_lost_peer(error):
         return (
             "another rank died without a word: it was killed, perhaps for lack of memory. The launcher's "

@@ -205,6 +205,18 @@ def test_errors_have_their_exit_codes(tmp_path: Path, arguments: tuple[str, ...]
     assert "Traceback" not in printed
 
 
+def test_a_file_in_the_way_is_no_bug_of_ours(finished: QwenTrainingPipeline, tmp_path: Path) -> None:
+    way = tmp_path / "way"
+    way.touch()
+    trained = str(finished.trained_folder)
+    for arguments, told in (
+        (("prepare", "--dataset", "demo", "--root", str(way)), "choose another --root."),
+        (("predict", trained, "hi", "--output", str(way / "x.csv")), f"{way} cannot be used (File exists)"),
+    ):
+        printed = call(*arguments, code=4)
+        assert told in printed and "bug of qwenkit's" not in printed
+
+
 def test_config_commands_show_check_and_start_a_config(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     call("config", "init", path)
