@@ -8,6 +8,7 @@ from typing import Any
 from qwenkit.artifacts import Staging
 from qwenkit.config import Config, flatten_config
 from qwenkit.console import Console
+from qwenkit.errors import ConfigError
 from qwenkit.ranks import find_ranks
 from qwenkit.stages import PREPARE, TOKENIZE, Stage, StagePlan
 from qwenkit.steps.order import STEPS, TRAINING_STEPS
@@ -27,6 +28,8 @@ class Bookkeeper:
             forced: Names of the stages to redo even where they are up to date.
         """
         self.plans: dict[str, StagePlan] = {}
+        # Of the stages that the main rank has still to make for the others.
+        self._awaited: dict[str, StagePlan] = {}
         self._owner = owner
         self._console = console
         self._forced = set(forced)
@@ -43,12 +46,24 @@ class Bookkeeper:
         inputs: Mapping[str, str] | None = None,
         seed: int | None = None,
     ) -> StagePlan:
-        """Settle what a stage would make; its inputs, unless given, are the plans of the stages before it."""
+        """Settle what a stage would make; its inputs, unless given, are the plans of the stages before it.
+
+        Raises:
+            ConfigError: Other ranks wait for something else of this stage.
+        """
         if inputs is None:
             inputs = {name: self.plans[name].fingerprint for name in stage.upstream if name in self.plans}
         settings = stage.read_settings(flatten_config(config))
-        self.plans[stage.name] = StagePlan(stage, folder, settings, inputs, dict(identity), seed)
-        return self.plans[stage.name]
+        plan = StagePlan(stage, folder, settings, inputs, dict(identity), seed)
+        awaited = self._awaited.get(stage.name)
+        if awaited is not None and awaited.fingerprint != plan.fingerprint:
+            raise ConfigError(
+                f"the other ranks wait for {awaited.folder}, and what it is made from was changed before it "
+                "was there: run `qwenkit prepare --dataset ...` first, in one process (for token ids "
+                "`qwenkit tokenize` too)."
+            )
+        self.plans[stage.name] = plan
+        return plan
 
     def must_make(self, plan: StagePlan, *, say: bool = True) -> bool:
         """Decide whether a stage has to run, and say why or why not.
@@ -69,6 +84,8 @@ class Bookkeeper:
             self._console.info(f"redone: {'; '.join(reasons)}")
         if is_made_once and not reasons:
             ranks.announce(event)
+        elif is_made_once and ranks.world_size > 1:
+            self._awaited[plan.stage.name] = plan
         return bool(reasons)
 
     @contextmanager
@@ -76,6 +93,7 @@ class Bookkeeper:
         """Make what the main rank makes by itself, and tell the others when it is in place."""
         with plan.publish(replace=True) as staging:
             yield staging
+        self._awaited.pop(plan.stage.name, None)
         find_ranks().announce(_name_event(plan))
 
     def _find_reasons(self, plan: StagePlan) -> list[str]:

@@ -176,6 +176,33 @@ def test_ranks_wait_for_data_that_is_made_anew(tmp_path: Path, data: Path, on_tw
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+OWN_ROWS = """
+import sys
+from qwenkit import QwenTrainingPipeline
+
+pipeline = QwenTrainingPipeline(sys.argv[1], root="output", overrides=sys.argv[2:])
+pipeline.load_datasets()
+pipeline.train_dataset = pipeline.train_dataset.select(range(64))
+pipeline.train()
+"""
+
+
+@pytest.mark.slow
+def test_rows_that_are_changed_before_they_are_prepared_end_the_ranks_that_wait_for_them(
+    tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_ROWS)
+    words = (tmp_path / "own.py", data, *SETTINGS[1::2], "training.max_steps=2")
+    done = launch(tmp_path, *words)
+    assert done.returncode == 1
+    assert "run `qwenkit prepare --dataset ...` first, in one process" in done.stderr
+    prepared = run_command(["prepare", "--dataset", str(data), "--root", str(tmp_path / "output"), *SETTINGS])
+    assert prepared["code"] == 0, prepared
+    done = launch(tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verify(tmp_path / "output/tiny-toy-own/trained", deep=True)
+
+
 @pytest.mark.slow
 def test_wrong_usage_is_shown_once(tmp_path: Path) -> None:
     done = launch(tmp_path, "-m", "qwenkit", "train", "--learning-rat", "1")
