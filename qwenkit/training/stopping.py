@@ -106,9 +106,11 @@ class StopOnRequest(TrainerCallback):
 def raise_interrupted(request: StopRequest, run_folder: Path, *, step: int) -> None:
     """Raise Interrupted with where the run stands and how it goes on."""
     name = signal.Signals(request.signal_number).name
+    checkpoint = run_folder / f"checkpoint-{step}"
+    # The last step of a run that stopped early need not have been saved.
+    kept = f"{checkpoint} is complete" if checkpoint.is_dir() else "the newest checkpoint is complete"
     raise Interrupted(
-        f"stopped by {name} after step {step}; {run_folder / f'checkpoint-{step}'} is complete. "
-        "Run the same command with --resume auto to go on.",
+        f"stopped by {name} after step {step}; {kept}. Run the same command with --resume auto to go on.",
         request.signal_number,
     )
 

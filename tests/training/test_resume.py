@@ -276,3 +276,23 @@ def test_metrics_file_has_each_step_once_after_a_resume(make_trainer):
             assert {"grad_norm", "learning_rate", "epoch", "tokens_per_second"} <= record.keys()
             assert record["tokens_per_second"] > 0
     assert np.isclose([r["loss"] for r in records if "loss" in r], logged(again, "loss")).all()
+
+
+class RaiseSignalAtTheEnd(TrainerCallback):
+    """Sends SIGTERM to this process when the last step is done."""
+
+    def on_train_end(self, args, state, control, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_stop_after_the_last_step_names_a_checkpoint_only_where_one_is(make_trainer):
+    """Early stopping ends at an evaluation, where nothing need be saved."""
+    config = make_config(num_train_epochs=9.0, eval_steps=1, save_steps=1000, learning_rate=1e-9)
+    config.early_stopping.patience = 2
+    trainer = make_trainer(config=config, callbacks=[RaiseSignalAtTheEnd()])
+    with pytest.raises(Interrupted) as stopped:
+        trainer.train()
+    assert trainer.state.global_step == 3
+    assert [path.name for path in trainer.run_folder.glob("checkpoint-*")] == ["checkpoint-1"]
+    assert "checkpoint-3" not in str(stopped.value)
+    assert "stopped by SIGTERM after step 3; " in str(stopped.value)
