@@ -122,6 +122,16 @@ class _StepNumbers:
     row_ids: list[torch.Tensor]
     grad_norm: Any = None
 
+    def is_finite(self) -> torch.Tensor:
+        """Say it on the device, without waiting for it."""
+        is_fine = torch.isfinite(self.losses).all()
+        if self.grad_norm is None:
+            return is_fine
+        norm = torch.as_tensor(self.grad_norm, device=is_fine.device)
+        # Of a model in shards it comes in shards too.
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        return is_fine & torch.isfinite(norm)
+
 
 class DivergenceGuard(TrainerCallback):
     """Stops at the first loss or gradient that is not finite, before it can reach a checkpoint or a metric.
@@ -155,6 +165,9 @@ class DivergenceGuard(TrainerCallback):
             DivergedError: A loss or a gradient norm is not finite.
         """
         pending, self._pending = self._pending, []
+        # One question for all steps: each would wait for the device anew.
+        if not pending or bool(torch.stack([numbers.is_finite() for numbers in pending]).all()):
+            return
         for numbers in pending:
             is_finite = torch.isfinite(numbers.losses)
             norm = float(numbers.grad_norm) if numbers.grad_norm is not None else 0.0

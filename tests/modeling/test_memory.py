@@ -1,6 +1,7 @@
 """The account of memory against what autograd keeps and against the peak of torch's allocator, on a CPU."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -191,19 +192,27 @@ def test_4_bit_weights_take_the_bytes_that_are_foreseen() -> None:
         assert held == pytest.approx(weight.numel() * count_linear_bytes(storage), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["adamw_torch_fused", "adamw_torch", "sgd"])
+@pytest.mark.filterwarnings("ignore:.*[Pp]aged:UserWarning")
+@pytest.mark.parametrize("name", [name for name in OPTIMIZER_BYTES if name != "adafactor"])
 def test_optimizer_state_takes_the_bytes_that_are_foreseen(name: str) -> None:
-    weight = torch.nn.Parameter(torch.zeros(64, 64))
-    kinds = {
-        "adamw_torch_fused": (torch.optim.AdamW, {"fused": True}),
-        "adamw_torch": (torch.optim.AdamW, {}),
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit, PagedAdamW32bit
+
+    kinds: dict[str, Any] = {
+        "adamw_torch_fused": partial(torch.optim.AdamW, fused=True),
+        "adamw_torch": torch.optim.AdamW,
+        "adamw_8bit": AdamW8bit,
+        "paged_adamw_8bit": PagedAdamW8bit,
+        "paged_adamw_32bit": PagedAdamW32bit,
+        "sgd": torch.optim.SGD,
     }
-    kind, options = kinds.get(name, (torch.optim.SGD, {}))
-    optimizer = kind([weight], lr=1e-3, **options)
+    weight = torch.nn.Parameter(torch.zeros(512, 512))
+    optimizer = kinds[name]([weight], lr=1e-3)
     weight.sum().backward()
     optimizer.step()
     state = [value for value in optimizer.state[weight].values() if torch.is_tensor(value) and value.dim()]
-    assert sum(value.nbytes for value in state) == weight.numel() * OPTIMIZER_BYTES[name]
+    # 8 bits come with a scale for each block of 256.
+    held = sum(value.nbytes for value in state)
+    assert held == pytest.approx(weight.numel() * OPTIMIZER_BYTES[name], rel=0.02)
 
 
 def test_every_optimizer_of_the_schema_has_its_bytes() -> None:

@@ -68,19 +68,70 @@ def test_attention_gets_no_mask_and_knows_that_it_is_causal(make_trainer):
     assert all(mask is None and is_causal is True for mask, is_causal in attention.calls)
 
 
-def test_nothing_in_a_step_waits_for_the_device(make_trainer):
-    """Between the copy of a step's documents and the optimizer's last kernel."""
-    trainer = make_trainer(config=make_config(max_steps=2, eval_steps=50), eval_dataset=False)
-    operations, run_step = Operations(), trainer.training_step
+# What attention runs as, on a CPU and on a GPU, where all scores and weights are never held at once.
+FUSED_ATTENTION = {
+    "aten._scaled_dot_product_flash_attention_for_cpu.default",
+    "aten._scaled_dot_product_flash_attention.default",
+    "aten._scaled_dot_product_efficient_attention.default",
+    "aten._scaled_dot_product_cudnn_attention.default",
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_attention_runs_as_one_fused_causal_kernel(base_folder, device):
+    """As the recipes compute it: bfloat16, on a GPU under autocast over bfloat16 weights."""
+    model = load_lora(base_folder).to(device, torch.bfloat16).train()
+    ids = torch.ones((2, 16), dtype=torch.long, device=device)
+    with Operations() as operations:
+        model(input_ids=ids, use_cache=False, **no_mask_arguments(model)).logits.sum().backward()
+    forward = [name for name in operations.kernels if name in FUSED_ATTENTION]
+    assert len(forward) == 2
+    assert not [name for name in operations.kernels if "softmax" in name or "bmm" in name]
+
+
+@pytest.mark.gpu
+def test_the_driver_too_sees_no_wait_in_a_step(make_trainer):
+    """What happens inside a kernel's launch, CUDA alone can tell."""
+    config = make_config(max_steps=2, logging_steps=50, eval_steps=50, load_best_model_at_end=False)
+    trainer = make_trainer(config=config, eval_dataset=False)
+    run_step = trainer.training_step
 
     def watch(*args: Any, **kwargs: Any) -> Any:
-        with operations:
+        # The first step also brings the class weights to the device.
+        torch.cuda.set_sync_debug_mode("error" if trainer.state.global_step else "default")
+        try:
             return run_step(*args, **kwargs)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
     trainer.training_step = watch
     trainer.train()
+
+
+def count_waits(trainer: Any) -> int:
+    """Count how often a whole run waits, as on a GPU: on a CPU the guard looks after each step."""
+    trainer.remove_callback(type(trainer._divergence))
+    with Operations() as operations:
+        trainer.train()
     assert len(operations.kernels) > 100
-    assert operations.waits == []
+    return len(operations.waits)
+
+
+def test_the_loop_waits_for_the_device_at_a_log_and_never_between(make_trainer):
+    """From the loader over clipping and the optimizer to the callbacks."""
+
+    def run(*, steps: int, logging_steps: int) -> int:
+        never = {"eval_steps": 50, "load_best_model_at_end": False}
+        config = make_config(max_steps=steps, logging_steps=logging_steps, **never)
+        name = f"{steps}-{logging_steps}"
+        return count_waits(
+            make_trainer(run=name, config=config, train_dataset=make_rows(320), eval_dataset=False)
+        )
+
+    at_the_end = run(steps=2, logging_steps=50)
+    assert run(steps=8, logging_steps=50) == at_the_end
+    # Loss and gradient norm of the log, which come together.
+    assert run(steps=8, logging_steps=4) == at_the_end + 2
 
 
 def test_the_search_for_packed_documents_would_wait(base_folder):
