@@ -25,7 +25,6 @@ def load_classifier_class(source: str, **options: Any) -> tuple[Any, dict[str, A
     with torch.random.fork_rng(devices=[]):
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             source,
-            attn_implementation="sdpa",
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -66,11 +65,13 @@ def no_mask_arguments(model: Any) -> dict[str, Any]:
     """Give what a forward takes so that it builds no attention mask, and looks for no need of one.
 
     Without it transformers searches the positions for packed documents, and the host waits for the device to
-    know, at each forward. Only where every layer sees all tokens before it: a window needs its mask.
+    know, at each forward. Only where every layer sees all tokens before it: a window needs its mask. And only
+    for torch's own attention: the eager one of transformers sees later tokens too, unless a mask forbids it.
     """
     config = model.config
     is_known = getattr(config, "model_type", None) in _TAKES_MASKS_BY_KIND
-    if not is_known or set(config.layer_types) != {"full_attention"}:
+    is_causal_by_itself = getattr(config, "_attn_implementation", None) == "sdpa"
+    if not (is_known and is_causal_by_itself) or set(config.layer_types) != {"full_attention"}:
         return {}
     return {"attention_mask": {"full_attention": None}}
 

@@ -66,6 +66,15 @@ def test_logits_equal_those_of_the_stock_class_with_a_mask():
     np.testing.assert_allclose(score(model, documents), expected, atol=1e-5)
 
 
+def test_a_model_with_another_attention_stays_causal():
+    """A user's own, say; only torch's kernel takes no mask for a causal one."""
+    model, (documents, _) = load_tiny().eval(), make_documents(16)
+    expected = score(model, documents)
+    model.set_attn_implementation("eager")
+    # float32 sums in another order.
+    np.testing.assert_allclose(score(model, documents), expected, atol=1e-5)
+
+
 def test_loss_and_gradients_equal_those_of_the_stock_class_with_a_mask():
     model = load_tiny().train().requires_grad_(True)
     documents, label_ids = make_documents(16)
