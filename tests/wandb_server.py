@@ -59,7 +59,7 @@ def serve_wandb(manner: Manner, *, uploads: dict[str, bytes] | None = None) -> I
         manner: silent takes connections and answers nothing; stalling opens runs and then takes no data;
             without artifacts falls silent when one is made, refusing artifacts says no then; taking does all
             that an upload needs.
-        uploads: Gets what is uploaded, by the path it comes to.
+        uploads: Gets what is uploaded or logged, by the path it comes to.
     """
     is_over = threading.Event()
 
@@ -69,8 +69,9 @@ def serve_wandb(manner: Manner, *, uploads: dict[str, bytes] | None = None) -> I
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.command == "PUT" and uploads is not None:
-                uploads[self.path] = body
+            if uploads is not None and self.path != "/graphql":
+                # Files come whole, what is logged comes in parts.
+                uploads[self.path] = body if self.command == "PUT" else uploads.get(self.path, b"") + body
             asked = json.loads(body) if self.path == "/graphql" else {}
             answer = answer_as(manner, asked, address=f"http://{self.headers['Host']}")
             if answer is None:

@@ -106,6 +106,13 @@ def test_the_ranks_of_a_machine_share_its_cores(tmp_path, monkeypatch, cores, ra
     assert build(tmp_path).dataloader_num_workers == workers
 
 
+def test_memory_is_pinned_for_a_gpu_only(tmp_path):
+    assert build(tmp_path, has_gpu=True).dataloader_pin_memory
+    assert not build(tmp_path).dataloader_pin_memory
+    config = make_config(dataloader_pin_memory=False)
+    assert not build(tmp_path, config, has_gpu=True).dataloader_pin_memory
+
+
 def test_without_validation_rows_nothing_is_evaluated(tmp_path):
     arguments = build(tmp_path, has_validation=False)
     assert arguments.eval_strategy == "no"

@@ -5,13 +5,7 @@ import pytest
 from qwenkit.errors import DivergedError
 from qwenkit.training.checkpoints import find_resumable_checkpoint
 from qwenkit.training.steps import StepSampler
-from tests.training.tiny_training import (
-    VOCAB,
-    load_lora,
-    make_config,
-    make_rows,
-    poison,
-)
+from tests.training.tiny_training import load_lora, make_config, make_rows, poison, poison_row
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(base_folder, make_trainer):
@@ -19,9 +13,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rows_and_last_checkpoint(base
     poison(model)
     rows = make_rows(80)
     bad_row = list(StepSampler(rows["length"][:], documents_per_step=32, seed=42))[1][5]
-    columns = rows.to_dict()
-    columns["input_ids"][bad_row][0] = VOCAB - 1
-    rows = type(rows).from_dict(columns, features=rows.features)
+    rows = poison_row(rows, bad_row)
     trainer = make_trainer(
         model=model, train_dataset=rows, config=make_config(micro_batch_tokens=1, eval_steps=1)
     )

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from qwenkit.training.checkpoints import find_resumable_checkpoint
+from qwenkit.training.steps import StepSampler
+from tests.training.tiny_training import make_rows
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parent / "training_process.py"
@@ -142,3 +144,22 @@ def test_a_rehearsal_of_two_ranks_leaves_no_trace(tmp_path, base_folder):
         assert column(plain, name)
         assert column(rehearsed, name) == column(plain, name)
     assert not (tmp_path / "rehearsed" / "rehearsal").exists()
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_together_at_a_loss_that_is_not_finite(tmp_path, base_folder):
+    """One of them has the document; both know it by the gradient, and name it."""
+    rows = make_rows(65)
+    _, second, *_ = list(StepSampler(rows["length"][:], documents_per_step=32, seed=42))
+    shared = {"poisoned_row": second[7], "training": {"eval_steps": 1, "micro_batch_tokens": 1}}
+    job = make_job(tmp_path, base_folder, "diverging", **shared)
+    process = start(tmp_path, [job], launcher=tuple(TORCHRUN))
+    output = finish(process)
+    assert process.returncode != 0
+    result = read_result(job)
+    assert result["exit_code"] == 6, output
+    assert (
+        f"the loss of step 2 is not finite, at row_id {1000 + second[7]} (1 documents)" in result["message"]
+    )
+    assert str(tmp_path / "diverging" / "checkpoint-1") in result["message"]
+    assert [record["step"] for record in result["log"] if "loss" in record] == [1]

@@ -19,7 +19,7 @@ from qwenkit.training.steps import (
     pad_documents,
 )
 from qwenkit.training.validation import choose_stratified_rows
-from tests.training.tiny_training import LABELS, PAD, make_rows
+from tests.training.tiny_training import LABELS, PAD, make_config, make_rows
 
 
 def make_plan(*, documents: int = 8, tokens: int | None = None, multiple_of: int = 8) -> TrainingPlan:
@@ -185,3 +185,17 @@ def test_a_stratified_subset_has_the_class_shares_of_the_whole():
     assert (rows == choose_stratified_rows(label_ids, size=50, seed=1)).all()
     assert (rows != choose_stratified_rows(label_ids, size=50, seed=2)).any()
     assert choose_stratified_rows(label_ids, size=5000, seed=1).tolist() == list(range(1000))
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*no accelerator:UserWarning")
+def test_steps_are_loaded_ahead_into_pinned_memory(make_trainer):
+    trainer = make_trainer(config=make_config(dataloader_num_workers=1))
+    # As on a GPU; here pinning does nothing.
+    trainer.args.dataloader_pin_memory = True
+    loader = trainer.get_train_dataloader()
+    assert loader.pin_memory
+    assert loader.num_workers == 1 and loader.prefetch_factor >= 2
+    assert loader.persistent_workers
+    iterator = iter(loader)
+    first = next(iterator)
+    assert first["input_ids"].sum() > 0 and set(first) == {"input_ids", "lengths", "labels", "row_ids"}

@@ -160,3 +160,10 @@ def poison(model, *, token: int = VOCAB - 1) -> None:
     """Make one token's embedding NaN; make_rows never uses it."""
     with torch.no_grad():
         model.get_input_embeddings().weight[token] = torch.nan
+
+
+def poison_row(rows: datasets.Dataset, row: int) -> datasets.Dataset:
+    """Put that token into one document."""
+    columns = rows.to_dict()
+    columns["input_ids"][row][0] = VOCAB - 1
+    return datasets.Dataset.from_dict(columns, features=rows.features)

@@ -1,7 +1,8 @@
 """Trains in a process of its own, alone or as one rank of torchrun: `training_process.py JOB.json`.
 
 The job names the base, the run folder, the number of rows and the training settings; `pause_seconds` makes
-steps slow enough to be hit by a signal, `stop_after` sends one from inside. What was logged goes to `result`.
+steps slow enough to be hit by a signal, `stop_after` sends one from inside, `poisoned_row` makes that row's
+loss NaN. What was logged goes to `result`.
 """
 
 import json
@@ -13,9 +14,16 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from qwenkit.errors import Interrupted
+from qwenkit.errors import DivergedError, Interrupted
 from qwenkit.training.checkpoints import find_resumable_checkpoint
-from tests.training.tiny_training import build_tiny_trainer, load_lora, make_config, make_rows
+from tests.training.tiny_training import (
+    build_tiny_trainer,
+    load_lora,
+    make_config,
+    make_rows,
+    poison,
+    poison_row,
+)
 
 
 class Pace(TrainerCallback):
@@ -32,22 +40,27 @@ def train(job: dict[str, Any]) -> int:
     """Train once; returns the exit code."""
     run_folder = Path(job["run_folder"])
     base_folder = Path(job["base_folder"])
+    model, rows = load_lora(base_folder, dropout=job.get("dropout", 0.0)), make_rows(job["rows"])
+    if "poisoned_row" in job:
+        poison(model)
+        rows = poison_row(rows, job["poisoned_row"])
     trainer = build_tiny_trainer(
         base_folder,
         run_folder,
-        model=load_lora(base_folder, dropout=job.get("dropout", 0.0)),
+        model=model,
         config=make_config(**job["training"]),
-        train_dataset=make_rows(job["rows"]),
+        train_dataset=rows,
         callbacks=[Pace(job)],
     )
-    exit_code = 0
+    exit_code, message = 0, ""
     try:
         trainer.train(find_resumable_checkpoint(run_folder) if job.get("resume") else None)
-    except Interrupted as stop:
-        exit_code = stop.exit_code
+    except (DivergedError, Interrupted) as stop:
+        exit_code, message = stop.exit_code, str(stop)
     if trainer.is_world_process_zero():
         result = {
             "exit_code": exit_code,
+            "message": message,
             "log": trainer.state.log_history,
             "world_size": trainer.args.world_size,
         }
