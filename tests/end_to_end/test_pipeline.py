@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from qwenkit import QwenTrainingPipeline
@@ -57,6 +58,19 @@ def test_the_size_that_auto_settles_on_is_kept_with_the_model(toy_csv: Path, tmp
         each for each in list_states(Workspace(tmp_path), settings=None, deep=False) if each.stage == "train"
     ]
     assert trained.detail == "2 steps, weights of step 2, micro-batches of 4,096 tokens"
+
+
+def test_a_subset_is_scored_while_training_and_all_rows_at_its_end(toy_csv: Path, tmp_path: Path) -> None:
+    pipeline = make(toy_csv, tmp_path, max_steps=2)
+    pipeline.load_config()
+    pipeline.config.training.eval_samples, pipeline.config.training.eval_steps = 10, 1
+    try:
+        pipeline.train()
+    finally:
+        pipeline.cleanup()
+    assert [row["eval_rows"] for row in pipeline.trainer.state.log_history if "eval_rows" in row] == [10, 10]
+    stored = pl.read_parquet(pipeline.trained_folder / "validation_predictions.parquet")
+    assert stored.height == len(pipeline.val_tokenized) > 10
 
 
 def test_a_run_with_other_settings_takes_the_next_name(toy_csv: Path, tmp_path: Path) -> None:

@@ -38,11 +38,14 @@ def test_a_gradient_that_is_not_finite_stops_though_the_loss_is(make_trainer):
         make_trainer(compute_loss_func=loss_with_infinite_slope).train()
 
 
-def test_weights_that_broke_are_not_saved_even_between_two_checks(base_folder, make_trainer):
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_weights_that_broke_are_not_saved_even_between_two_checks(base_folder, make_trainer, has_validation):
     """As on a GPU, where the numbers are read at a log or a save only."""
     model = load_lora(base_folder)
     poison(model, token=1)
-    trainer = make_trainer(model=model, config=make_config(logging_steps=50, eval_steps=3, save_steps=3))
+    config = make_config(logging_steps=50, eval_steps=3, save_steps=3)
+    rows = make_rows(37, seed=1) if has_validation else False
+    trainer = make_trainer(model=model, config=config, eval_dataset=rows)
     trainer.remove_callback(type(trainer._divergence))
     with pytest.raises(DivergedError, match="step 1"):
         trainer.train()
