@@ -282,7 +282,7 @@ class QwenTrainingPipeline:
         A model that the user put in is trained as it is, and kept beside what is trained on it.
         """
         from qwenkit.steps.base import choose_base, load_chosen
-        from qwenkit.steps.settings import check_open_names
+        from qwenkit.steps.settings import check_launcher, check_open_names
 
         own_metrics = "compute_metrics" in self.trainer_options
         self._loaded.require(check_open_names(self.config, own_metrics=own_metrics), self.config)
@@ -295,6 +295,8 @@ class QwenTrainingPipeline:
             self.load_trained(self.trained_folder)
         else:
             self._saved = self._bundle = None
+            has_own_base = self._base.identity.kind == "own"
+            self._loaded.require(check_launcher(self.config, has_own_base=has_own_base), self.config)
             self._books.put("model", load_chosen(self._base, self.config, labels=self.labels))
 
     @after("setup_model")

@@ -224,6 +224,9 @@ def _connect() -> _Link:
     from accelerate import PartialState
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+    # For FSDP transformers would read weights on the main rank only, and the others would get theirs when
+    # training begins; but a model that is not trained, or not yet, is scored on all of them.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     # As the Trainer does it later, which then finds it done.
     PartialState(cpu=not torch.cuda.is_available())
     atexit.register(_leave)

@@ -11,6 +11,9 @@ from qwenkit.config.checks import check_save_steps, check_warmup
 from qwenkit.config.problems import ConfigProblem, list_names, show_name
 from qwenkit.config.schema import Config
 
+# Their state is nothing but tensors of their parameters' shapes, and numbers.
+SHARDED_OPTIMIZERS = ("adamw_torch_fused", "adamw_torch", "sgd")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -55,6 +58,26 @@ def check_before_training(
         *_check_machine(config, machine),
         *_check_kernels(config, machine),
     ]
+
+
+def check_before_sharding(config: Config, *, has_own_base: bool, is_gpu: bool) -> list[ConfigProblem]:
+    """Find what cannot be done where FSDP spreads weights, gradients and optimizer over GPUs.
+
+    Args:
+        has_own_base: The user put a model in, which is held as they did it.
+        is_gpu: It is GPUs that they are spread over.
+    """
+    method, optimizer, problems = config.quantization.method, config.training.optim, []
+    if method != "none" and not has_own_base:
+        message = f"FSDP does not spread {method} weights over GPUs; set it to false (--quantization none)"
+        problems.append(ConfigProblem("quantization.enabled", message))
+    if optimizer not in SHARDED_OPTIMIZERS:
+        message = f"FSDP does not spread the state of {optimizer} over GPUs; take adamw_torch_fused"
+        problems.append(ConfigProblem("training.optim", message))
+    if config.training.micro_batch_tokens == "auto" and is_gpu:
+        message = "no GPU can try sizes alone under FSDP; set a number (`qwenkit plan` helps)"
+        problems.append(ConfigProblem("training.micro_batch_tokens", message))
+    return problems
 
 
 def _check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]:

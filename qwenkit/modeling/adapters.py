@@ -128,9 +128,20 @@ def attach_adapter(model: Any, config: PeftConfig) -> Any:
     return wrapped
 
 
-def save_adapter(folder: Path, model: Any, *, base_name: str, revision: str | None) -> None:
-    """Write what PEFT reads, without its own model card, its look-ups on the hub and its pickle fallback."""
-    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+def save_adapter(
+    folder: Path,
+    model: Any,
+    *,
+    base_name: str,
+    revision: str | None,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write what PEFT reads, without its own model card, its look-ups on the hub and its pickle fallback.
+
+    Args:
+        weights: Of a sharded model, from gather_weights; None takes the model's own.
+    """
+    tensors = get_peft_model_state_dict(model, state_dict=weights, save_embedding_layers=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if not any(f".{HEAD_NAME}." in name for name in tensors):
         raise AssertionError("the adapter does not hold the score head; was it made by apply_adapter?")

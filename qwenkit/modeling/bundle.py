@@ -124,19 +124,25 @@ def read_bundle(folder: Path) -> Bundle:
         raise ArtifactError(f"{path} is not valid: {where}: {first['msg']}.") from error
 
 
-def save_model(folder: Path, *, model: Any, tokenizer: Any, bundle: Bundle) -> None:
+def save_model(
+    folder: Path, *, model: Any, tokenizer: Any, bundle: Bundle, weights: dict[str, Any] | None = None
+) -> None:
     """Write a model folder that is enough on its own: weights as safetensors, tokenizer, qwenkit.json.
 
     An adapter's weights are the LoRA tensors, the score head and every other module that was trained whole.
+
+    Args:
+        weights: Of a sharded model, from gather_weights; None takes the model's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if bundle.kind == "adapter":
         from qwenkit.modeling.adapters import save_adapter
 
-        save_adapter(folder, model, base_name=bundle.base_model.name, revision=bundle.base_model.revision)
+        base = bundle.base_model
+        save_adapter(folder, model, base_name=base.name, revision=base.revision, weights=weights)
     else:
         with quiet_transformers():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=weights)
     save_tokenizer(folder, tokenizer, bundle)
     write_bundle(folder, bundle)
 

@@ -17,6 +17,7 @@ from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.merging import merged_where_exact
 from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.precision import arithmetic, find_dtype
+from qwenkit.modeling.sharding import is_sharded
 from qwenkit.probabilities import softmax
 from qwenkit.ranks import ALONE, Ranks, deal_evenly
 
@@ -168,7 +169,8 @@ def predict_logits(
 
     def score(rows: np.ndarray) -> np.ndarray:
         batch = pad_rows(ids, offsets, rows, pad_token_id=pad_token_id, multiple=multiple)
-        with torch.inference_mode(), arithmetic(model, dtype):
+        # What is gathered of a sharded model in inference mode could not be trained on any more.
+        with torch.no_grad() if is_sharded(model) else torch.inference_mode(), arithmetic(model, dtype):
             return _forward(model, batch)
 
     was_training = model.training
@@ -181,11 +183,16 @@ def predict_logits(
                 trial, tolerance = partial(score, batches[-2]), MERGE_TOLERANCE[dtype]
                 stack.enter_context(merged_where_exact(model, trial, tolerance=tolerance))
             tokens = [int(lengths[rows].sum()) for rows in batches]
-            for index in deal_evenly(tokens, ranks.world_size)[ranks.rank]:
+            hands = deal_evenly(tokens, ranks.world_size)
+            for index in hands[ranks.rank]:
                 rows = batches[index]
                 results.append((rows, score(rows)))
                 if on_batch is not None:
                     on_batch(len(rows), tokens[index])
+            if is_sharded(model):
+                # The others meet this rank in each of their forwards; what it scores here is thrown away.
+                for _ in range(max(map(len, hands)) - len(hands[ranks.rank])):
+                    score(batches[-1])
     finally:
         model.train(was_training)
     gathered = [batch for part in ranks.gather(results) for batch in part]
@@ -249,6 +256,11 @@ def _forward(model: nn.Module, batch: torch.Tensor) -> np.ndarray:
         logits = model(input_ids=input_ids, use_cache=False, **no_mask_arguments(model)).logits
         return logits.float().cpu().numpy()
     except torch.OutOfMemoryError as error:
+        if is_sharded(model):
+            raise ResourceError(
+                f"{len(batch)} documents of {batch.shape[1]} tokens do not fit into the GPU's memory, and "
+                "other ranks wait for this one's part of the model: lower evaluation.batch_tokens."
+            ) from error
         if len(batch) == 1:
             raise ResourceError(
                 f"one document of {batch.shape[1]} tokens does not fit into the GPU's memory: free some."

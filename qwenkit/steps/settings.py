@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from qwenkit.config import Config, check_names
-from qwenkit.config.checks_before_training import check_before_training
+from qwenkit.config.checks_before_training import check_before_sharding, check_before_training
 from qwenkit.config.problems import ConfigProblem
 from qwenkit.export.formats import FORMATS, describe_missing
 from qwenkit.metrics import compute_metrics, flatten_metrics
 from qwenkit.modeling.device import describe_machine, list_layers
+from qwenkit.training.launcher import wants_sharding
 
 
 def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem]:
@@ -28,6 +29,20 @@ def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem
         if name in FORMATS and (missing := describe_missing(name)):
             problems.append(ConfigProblem("export.formats", f"{name} {missing}"))
     return problems
+
+
+def check_launcher(config: Config, *, has_own_base: bool) -> list[ConfigProblem]:
+    """Find what cannot be trained as the launcher asks.
+
+    Args:
+        has_own_base: The user put a model in.
+
+    Raises:
+        ConfigError: It asks for an engine with which nothing is trained here.
+    """
+    if not wants_sharding():
+        return []
+    return check_before_sharding(config, has_own_base=has_own_base, is_gpu=describe_machine().is_gpu)
 
 
 def check_reality(config: Config, *, model: Any, train_rows: int) -> list[ConfigProblem]:

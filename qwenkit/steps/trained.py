@@ -77,6 +77,7 @@ def publish_trained(
     Returns:
         The bundle as it was written: with temperature, operating points and metrics.
     """
+    from qwenkit.modeling.sharding import gather_weights
     from qwenkit.tokens.tokenized import read_numbers
     from qwenkit.training.micro_batches import record_micro_batches
 
@@ -100,12 +101,13 @@ def publish_trained(
         class_weights=class_weights,
         temperature=bundle.temperature,
     )
+    weights = gather_weights(model)
     metrics = {"validation": flatten_metrics(evaluation.metrics, prefix="")}
     described = bundle.model_copy(update={"metrics": metrics})
 
     def write() -> None:
         with plan.publish(replace=True) as staging:
-            save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described)
+            save_model(staging.folder, model=model, tokenizer=tokenizer, bundle=described, weights=weights)
             if own_base is not None:
                 link_own(own_base, staging.folder)
             evaluation.predictions.write_parquet(staging.folder / VALIDATION_PREDICTIONS)

@@ -1,6 +1,5 @@
 """Puts a QwenTrainer together from the config: the one place where training's parts meet."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qwenkit.console import Console
-from qwenkit.errors import ConfigError
 from qwenkit.modeling.compiled import compile_layers
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.arguments import build_training_arguments
+from qwenkit.training.launcher import wants_sharding
 from qwenkit.training.plan import RunRecord, TrainingPlan
 from qwenkit.training.progress import ProgressReporter, StepLogger, TokenMeter, TrackerLogger
 from qwenkit.training.schedule import documents_per_step
@@ -58,7 +57,7 @@ def build_trainer(
         trainer_options: More for it, such as compute_loss_func, compute_metrics, optimizers.
 
     Raises:
-        ConfigError: eval_steps and save_steps cannot go together, or the launcher wants a sharded model.
+        ConfigError: eval_steps and save_steps cannot go together, or the launcher asks for what is not done.
     """
     weights = [1.0] * len(labels) if class_weights is None else [float(weight) for weight in class_weights]
     has_gpu = torch.cuda.is_available()
@@ -70,11 +69,10 @@ def build_trainer(
         has_gpu=has_gpu,
         computes_in_bf16=_computes_in_bf16(model, is_wanted=config.training.bf16, has_gpu=has_gpu),
     )
-    _check_launcher()
     if config.training.compile:
         compile_layers(model)
     meter, budget = TokenMeter(), config.training.micro_batch_tokens
-    return trainer_class(
+    trainer = trainer_class(
         model=model,
         args=arguments,
         plan=TrainingPlan(
@@ -109,16 +107,11 @@ def build_trainer(
         ],
         **trainer_options,
     )
-
-
-def _check_launcher() -> None:
-    """Refuse engines under which all ranks must run the same number of forward passes; ours go by tokens."""
-    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise ConfigError(
-                f"the launcher asks for {name}; qwenkit trains one whole model a device (DDP). "
-                "Launch with torchrun, or by distributed_type MULTI_GPU as in configs/launch/accelerate.yaml."
-            )
+    if trainer.is_fsdp_enabled:
+        console.info(f"weights, gradients and optimizer are spread over {arguments.world_size} ranks (FSDP2)")
+    elif wants_sharding():
+        console.warn("FSDP needs several processes on GPUs: here each one holds the whole model.")
+    return trainer
 
 
 def _computes_in_bf16(model: Any, *, is_wanted: bool, has_gpu: bool) -> bool:

@@ -209,19 +209,19 @@ def _is_whole_checkpoint(folder: Path) -> bool:
         return False
 
 
-def save_weights(model: Any, folder: Path, *, state_dict: dict[str, Any] | None = None) -> None:
+def save_weights(model: Any, folder: Path, *, weights: dict[str, Any] | None = None) -> None:
     """Write a model's trained weights as safetensors: the adapter where there is one, else all of them.
 
     Args:
-        state_dict: Weights that an engine has gathered from several devices; None takes the model's own.
+        weights: Of a sharded model, from gather_weights; None takes the model's own.
     """
-    if state_dict is None and hasattr(model, "peft_config"):
+    if hasattr(model, "peft_config"):
         config = model.peft_config[model.active_adapter]
         base_name = config.base_model_name_or_path or ""
-        save_adapter(folder, model, base_name=base_name, revision=config.revision)
+        save_adapter(folder, model, base_name=base_name, revision=config.revision, weights=weights)
         return
     with quiet_transformers():
-        model.save_pretrained(folder, state_dict=state_dict)
+        model.save_pretrained(folder, state_dict=weights)
 
 
 def write_checkpoint(trainer: Any, folder: Path, *, write_extra: Callable[[Path], None] | None) -> None:

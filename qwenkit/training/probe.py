@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from qwenkit.errors import ConfigError, ResourceError
+from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.memory import OPTIMIZER_BYTES
 from qwenkit.modeling.predictor import round_up
@@ -39,12 +39,7 @@ def probe_micro_batch_tokens(trainer: Any, model: Any) -> int:
 
     Raises:
         ResourceError: Not even one document fits.
-        ConfigError: The weights are spread over ranks, so that none can try alone.
     """
-    if trainer.is_fsdp_enabled:
-        raise ConfigError(
-            "training.micro_batch_tokens: auto cannot try sizes under FSDP: set a number; qwenkit plan helps."
-        )
     width, device = find_width(trainer), trainer.args.device
     random_state = RandomState.capture(device)
     limit = _find_limit(trainer)

@@ -19,6 +19,7 @@ import torch
 from qwenkit.artifacts import verify
 from qwenkit.errors import ArtifactError, ResourceError
 from qwenkit.modeling.predictor import round_up
+from qwenkit.modeling.sharding import list_trained
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import list_checkpoints, stage_checkpoint, write_checkpoint
 from qwenkit.training.micro_batches import free_cached_memory
@@ -48,9 +49,6 @@ def rehearse(trainer: Any, model: Any) -> None:
         ArtifactError: A checkpoint reads back other than it was written.
     """
     console = trainer.plan.console
-    if trainer.is_fsdp_enabled:
-        console.info("no rehearsal: under FSDP the state cannot be set back")
-        return
     started = time.perf_counter()
     with keep_state(trainer, model), trainer.meter.paused():
         documents, longest = _rehearse_step(trainer, model)
@@ -68,7 +66,7 @@ def rehearse(trainer: Any, model: Any) -> None:
 @contextmanager
 def keep_state(trainer: Any, model: Any) -> Iterator[None]:
     """Set back, to the last bit, all that the steps to come depend on."""
-    weights = _copy_to_host(dict(_trained(trainer.model)))
+    weights = _copy_to_host(dict(list_trained(trainer.model)))
     optimizer = _copy_to_host(trainer.optimizer.state_dict())
     schedule = copy.deepcopy(trainer.lr_scheduler.state_dict())
     callbacks, was_training = trainer.state.stateful_callbacks, model.training
@@ -76,9 +74,8 @@ def keep_state(trainer: Any, model: Any) -> Iterator[None]:
         with _keep_random_state(trainer.args.device):
             yield
     finally:
-        with torch.no_grad():
-            for name, parameter in _trained(trainer.model):
-                parameter.copy_(weights[name])
+        for name, part in list_trained(trainer.model):
+            part.copy_(weights[name])
         model.zero_grad()
         trainer.optimizer.load_state_dict(optimizer)
         trainer.lr_scheduler.load_state_dict(schedule)
@@ -148,7 +145,7 @@ def _rehearse_evaluation(trainer: Any) -> int:
 def _rehearse_checkpoint(trainer: Any) -> int:
     """Write a checkpoint, load it as a resume would, and delete it; returns its bytes."""
     folder = trainer.run_folder / FOLDER_NAME
-    written = _copy_to_host(dict(_trained(trainer.model)))
+    written = _copy_to_host(dict(list_trained(trainer.model)))
     arguments = trainer.args
     with stage_checkpoint(
         folder,
@@ -168,17 +165,15 @@ def _rehearse_checkpoint(trainer: Any) -> int:
         if arguments.should_save:
             shutil.rmtree(folder, ignore_errors=True)
             (trainer.run_folder / f".{FOLDER_NAME}.lock").unlink(missing_ok=True)
-    changed = [name for name, p in _trained(trainer.model) if not torch.equal(p.cpu(), written[name])]
+    changed = [
+        name for name, part in list_trained(trainer.model) if not torch.equal(part.cpu(), written[name])
+    ]
     if changed:
         raise ArtifactError(
             f"a checkpoint in {trainer.run_folder} reads back other than it was written, e.g. {changed[0]}: "
             "check the disk."
         )
     return size
-
-
-def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 @contextmanager
@@ -197,6 +192,9 @@ def _keep_random_state(device: torch.device) -> Iterator[None]:
 
 def _copy_to_host(value: Any) -> Any:
     """Copy weights or an optimizer's state, to the host's memory: a second one may not fit on the device."""
+    if type(value) is not torch.Tensor and isinstance(value, torch.Tensor):
+        # A sharded one belongs to a mesh of devices and stays there; it is small by being sharded.
+        return value.detach().clone()
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):

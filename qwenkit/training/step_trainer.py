@@ -11,7 +11,8 @@ from transformers import PrinterCallback, Trainer
 from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.classifier import no_mask_arguments
-from qwenkit.ranks import Ranks
+from qwenkit.modeling.sharding import gather
+from qwenkit.ranks import Ranks, find_ranks
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.loss import WeightedLoss
 from qwenkit.training.micro_batches import (
@@ -22,6 +23,7 @@ from qwenkit.training.micro_batches import (
 )
 from qwenkit.training.plan import TrainingPlan
 from qwenkit.training.progress import TokenMeter, read_peak_memory_gib
+from qwenkit.training.sharding import prepare_plugin
 from qwenkit.training.steps import StepLoader, StepSampler, build_micro_batch, cut_step
 from qwenkit.training.stopping import DivergenceGuard
 
@@ -51,6 +53,9 @@ class StepTrainer(Trainer):
         super().__init__(*args, **kwargs)
         # Its forward swallows num_items_in_batch without using it.
         self.model_accepts_loss_kwargs = False
+        if self.is_fsdp_enabled:
+            plugin = self.accelerator.state.fsdp_plugin
+            prepare_plugin(plugin, self.model, computes_in_bf16=self.args.bf16)
         self.remove_callback(PrinterCallback)
         self._divergence = DivergenceGuard(run_folder=Path(self.args.output_dir))
 
@@ -109,7 +114,7 @@ class StepTrainer(Trainer):
         """
         wanted, random_state = self.plan, RandomState.capture(self.args.device)
         while True:
-            cuts, losses = cut_step(lengths, self.plan), list[torch.Tensor]()
+            cuts, losses = self._cut_share(lengths), list[torch.Tensor]()
             try:
                 self._run_micro_batches(model, inputs, lengths, cuts, divisor, losses)
                 break
@@ -130,12 +135,22 @@ class StepTrainer(Trainer):
             )
         return cuts, torch.stack(losses)
 
+    def _cut_share(self, lengths: list[int]) -> list[slice]:
+        """Cut this rank's share into micro-batches; what it lacks of what others must wait for is empty.
+
+        The ranks meet once in a step. Where their weights are sharded they meet in each layer of each forward
+        and backward pass, so all run as many as the one with the most.
+        """
+        cuts = cut_step(lengths, self.plan)
+        count = find_ranks().find_highest(len(cuts)) if self.is_fsdp_enabled else 1
+        return [*cuts, *(slice(len(lengths), len(lengths)) for _ in range(count - len(cuts)))]
+
     def _check_repeatable(self, *, is_last: bool, cause: BaseException) -> None:
         """Refuse to repeat a step of which other ranks may have got a part, or wait for this one's."""
         if self.args.world_size == 1 or not (is_last or self.is_fsdp_enabled):
             return
         raise ResourceError(
-            "out of memory while the ranks exchanged their gradients, so the step cannot be repeated: set "
+            "out of memory while the ranks work together, so the step cannot be repeated by one of them: set "
             f"training.micro_batch_tokens to less than now ({describe_micro_batches(self.plan)}) and train "
             "again."
         ) from cause
@@ -149,15 +164,20 @@ class StepTrainer(Trainer):
         divisor: Any,
         losses: list[torch.Tensor],
     ) -> None:
-        """Forward and backward of each; their parts of the step's loss, detached, go to `losses`."""
-        if not cuts:
-            losses.append(self._run_empty_share(model))
-            return
+        """Forward and backward of each; their parts of the step's loss, detached, go to `losses`.
+
+        Gradients wait for the last one before the ranks add them up; but not where weights are sharded, since
+        unsharded gradients of all layers would take the memory that sharding is to save.
+        """
         step = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in inputs.items()}
         for cut in cuts:
-            # No mask: attention is causal and padding is on the right, so no token ever sees it.
-            micro_batch = build_micro_batch(step, lengths, cut, self.plan)
-            with nullcontext() if cut is cuts[-1] else self.accelerator.no_sync(model):
+            adds_up = self.is_fsdp_enabled or cut is cuts[-1]
+            with nullcontext() if adds_up else self.accelerator.no_sync(model):
+                if cut.start == cut.stop:
+                    losses.append(self._run_empty(model))
+                    continue
+                # No mask: attention is causal and padding is on the right, so no token ever sees it.
+                micro_batch = build_micro_batch(step, lengths, cut, self.plan)
                 losses.append(self._run_micro_batch(model, micro_batch, divisor))
 
     def _run_micro_batch(
@@ -175,17 +195,24 @@ class StepTrainer(Trainer):
         self.accelerator.backward(loss)
         return loss.detach()
 
-    def _run_empty_share(self, model: Any) -> torch.Tensor:
+    def _run_empty(self, model: Any) -> torch.Tensor:
         """Take part in the ranks' synchronisation without a document; the gradient is exactly zero."""
         any_token = int(self.plan.pad_token_id == 0)
         input_ids = torch.tensor([[any_token]], device=self.args.device)
-        loss = model(input_ids=input_ids, use_cache=False).logits.float().sum() * 0.0
+        with self.compute_loss_context_manager():
+            loss = model(input_ids=input_ids, use_cache=False).logits.float().sum() * 0.0
         self.accelerator.backward(loss)
         return loss.detach()
 
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+        """Autocast a sharded model's forward; accelerate wraps that of every other one itself."""
+        if not self.is_fsdp_enabled:
+            return super().autocast_smart_context_manager(cache_enabled)
+        return self.accelerator.autocast()
+
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Let the guard see each gradient norm."""
-        grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        """Let the guard see each gradient norm, that of all ranks together."""
+        grad_norm = gather(super()._get_grad_norm(model, grad_norm=grad_norm))
         self._divergence.record_grad_norm(grad_norm)
         return grad_norm
 

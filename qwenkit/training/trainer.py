@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, set_seed
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from qwenkit.artifacts import verify
 from qwenkit.metrics import flatten_metrics
+from qwenkit.modeling.sharding import gather_weights, load_weights
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import (
     check_resume,
@@ -27,6 +30,7 @@ from qwenkit.training.micro_batches import recall_micro_batches, record_micro_ba
 from qwenkit.training.probe import settle_micro_batches
 from qwenkit.training.progress import LogAtCheckpoints, ProgressReporter
 from qwenkit.training.rehearsal import is_rehearsal_due, rehearse
+from qwenkit.training.sharding import gather_optimizer, load_optimizer
 from qwenkit.training.step_trainer import StepTrainer
 from qwenkit.training.stopping import EvaluationStopped, StopOnRequest, StopRequest, raise_interrupted
 from qwenkit.training.validation import measure, predict_dataset
@@ -194,7 +198,41 @@ class QwenTrainer(StepTrainer):
         if not self.args.should_save:
             return
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        save_weights(model, Path(output_dir or self.args.output_dir), state_dict=state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(model, folder, weights=state_dict)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model as one process would; the library's files of a sharded one need all its ranks."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        self._save(output_dir, state_dict=gather_weights(self.model))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Save them under the same names, and in the same form, from however many ranks."""
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        state = gather_optimizer(self.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir, OPTIMIZER_NAME))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load a checkpoint's weights; each rank takes its part of sharded ones."""
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        load_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load them; each rank takes its part of a sharded optimizer's state."""
+        if checkpoint is None or not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_optimizer(self.optimizer, Path(checkpoint, OPTIMIZER_NAME))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, SCHEDULER_NAME), weights_only=True))
 
     def _point_at_best(self, target: Path | None = None) -> None:
         """Name the best checkpoint by where it lies in this run, not in staging or where the run once lay."""
@@ -211,5 +249,9 @@ class QwenTrainer(StepTrainer):
 
     def _load_best_model(self) -> None:
         """Load the best weights, but only if every byte is as it was written."""
-        verify(Path(self.state.best_model_checkpoint), deep=True)
-        super()._load_best_model()
+        best = self.state.best_model_checkpoint
+        verify(Path(best), deep=True)
+        if self.is_fsdp_enabled:
+            self._load_from_checkpoint(best)
+        else:
+            super()._load_best_model()

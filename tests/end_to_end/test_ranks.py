@@ -43,12 +43,12 @@ TEXTS = ["moreover delve", "mud bus kitchen", "the rain"]
 
 
 def launch(
-    folder: Path, *words: object, launcher: tuple[str, ...] = LAUNCH
+    folder: Path, *words: object, launcher: tuple[str, ...] = LAUNCH, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *launcher, *map(str, words)],
         cwd=folder,
-        env=make_environment(folder),
+        env=make_environment(folder, **variables),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
@@ -220,13 +220,13 @@ def test_a_rank_that_comes_late_trains_in_the_folder_of_the_others(tmp_path: Pat
     assert [path.name for path in (tmp_path / "output").iterdir()] == ["qwen3-0.6b-toy"]
 
 
-def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+def start(folder: Path, *words: object, module: str = "qwenkit", **variables: str) -> subprocess.Popen[str]:
     """Launch a command on two ranks and leave it running; what it says goes to `told`."""
     with (folder / "told").open("w") as told:
         return subprocess.Popen(
-            [sys.executable, *LAUNCH, "-m", "qwenkit", *map(str, words)],
+            [sys.executable, *LAUNCH, "-m", module, *map(str, words)],
             cwd=folder,
-            env=make_environment(folder, PYTHONUNBUFFERED="1"),
+            env=make_environment(folder, PYTHONUNBUFFERED="1", **variables),
             stdout=told,
             stderr=subprocess.STDOUT,
             text=True,
@@ -302,12 +302,11 @@ def test_the_accelerate_example_trains_on_two_processes(tmp_path: Path, data: Pa
 
 
 @pytest.mark.slow
-def test_an_engine_that_shards_the_model_is_refused(tmp_path: Path, data: Path) -> None:
-    """On a CPU accelerate itself ignores the request, so only the refusal can be seen here."""
-    environment = make_environment(tmp_path, ACCELERATE_USE_FSDP="true")
+def test_an_engine_that_is_not_ours_is_refused(tmp_path: Path, data: Path) -> None:
+    environment = make_environment(tmp_path, ACCELERATE_USE_DEEPSPEED="true")
     refused = run_alone(tmp_path, "train", "--dataset", data, *SETTINGS, environment=environment)
     assert refused.code == 2
-    assert "the launcher asks for FSDP" in refused.err
+    assert "the launcher asks for DEEPSPEED" in refused.err
 
 
 @pytest.mark.slow

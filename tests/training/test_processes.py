@@ -21,7 +21,9 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 TIMEOUT_SECONDS = 300
 
 
-def start(tmp_path: Path, jobs: list[dict], *, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+def start(
+    tmp_path: Path, jobs: list[dict], *, launcher: tuple[str, ...] = (), **variables: str
+) -> subprocess.Popen:
     path = tmp_path / f"{jobs[0]['name']}.json"
     path.write_text(json.dumps(jobs), encoding="utf-8")
     search_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
@@ -30,6 +32,7 @@ def start(tmp_path: Path, jobs: list[dict], *, launcher: tuple[str, ...] = ()) -
         "PYTHONPATH": search_path,
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        **variables,
     }
     return subprocess.Popen(
         [sys.executable, *launcher, str(SCRIPT), str(path)],
