@@ -11,7 +11,7 @@ from torch import distributed
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from qwenkit.errors import ConfigError
+from qwenkit.errors import ConfigError, ResourceError
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.modeling.sharding import gather_weights, is_sharded, list_trained, load_weights
 from qwenkit.training.checkpoints import save_weights
@@ -138,3 +138,17 @@ def test_a_launcher_that_names_layers_of_another_model_is_told_how_to_mend_it(ba
     )
     with pytest.raises(ConfigError, match="leave fsdp_transformer_layer_cls_to_wrap out of the launcher"):
         prepare_plugin(plugin, load_lora(base_folder), computes_in_bf16=False)
+
+
+@pytest.mark.usefixtures("_group")
+def test_a_batch_that_does_not_fit_is_not_halved_where_other_ranks_wait(base_folder: Path) -> None:
+    model, batches = shard(load_lora(base_folder)), list[tuple[int, ...]]()
+
+    def run_out(module: Any, args: Any, kwargs: dict[str, torch.Tensor]) -> None:
+        batches.append(tuple(kwargs["input_ids"].shape))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model.register_forward_pre_hook(run_out, with_kwargs=True)
+    with pytest.raises(ResourceError, match=r"3 documents of 8 tokens .*lower evaluation\.batch_tokens"):
+        score(model)
+    assert batches == [(3, 8)]
