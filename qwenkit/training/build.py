@@ -107,7 +107,7 @@ def build_trainer(
         ],
         **trainer_options,
     )
-    if trainer.is_fsdp_enabled:
+    if trainer.is_fsdp_enabled and arguments.world_size > 1:
         console.info(f"weights, gradients and optimizer are spread over {arguments.world_size} ranks (FSDP2)")
     elif wants_sharding():
         console.warn("FSDP needs several processes on GPUs: here each one holds the whole model.")

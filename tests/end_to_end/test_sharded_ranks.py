@@ -20,6 +20,7 @@ from tests.end_to_end.test_ranks import (
     LAUNCHERS,
     ROWS,
     SETTINGS,
+    TEXTS,
     WORKER,
     flatten,
     launch,
@@ -61,21 +62,24 @@ def on_one(tmp_path_factory: pytest.TempPathFactory, command: list[str]) -> Path
 
 
 @pytest.fixture(scope="module")
-def on_two(tmp_path_factory: pytest.TempPathFactory, command: list[str]) -> tuple[Path, str]:
-    """The same on two ranks that share the weights, twice: the run, and what the second time printed."""
+def on_two(tmp_path_factory: pytest.TempPathFactory, command: list[str]) -> tuple[Path, list[str]]:
+    """The same on two ranks that share the weights, twice, then a prediction: the run and the output."""
     folder = tmp_path_factory.mktemp("two")
     words = [*command, "--root", str(folder / "output")]
-    (folder / "commands.json").write_text(json.dumps([words, words]), encoding="utf-8")
+    predict = ["predict", str(folder / "output" / "tiny-toy"), *TEXTS, "--json"]
+    (folder / "commands.json").write_text(json.dumps([words, words, predict]), encoding="utf-8")
     done = launch(folder, WORKER, folder / "commands.json", folder / "results.json", **SHARDED)
     assert done.returncode == 0, done.stdout + done.stderr
     main, other = (json.loads((folder / f"results-{rank}.json").read_text()) for rank in (0, 1))
-    assert [outcome["code"] for outcome in (*main, *other)] == [0] * 4, (main, other)
-    assert "each one holds the whole model" not in main[0]["out"] + main[0]["err"]
-    assert [outcome["out"] for outcome in other] == [""] * 2
-    return folder / "output" / "tiny-toy", main[1]["out"]
+    assert [outcome["code"] for outcome in (*main, *other)] == [0] * 6, (main, other)
+    assert "are spread over 2 ranks" in main[0]["out"]
+    assert [outcome["out"] for outcome in other] == [""] * 3
+    return folder / "output" / "tiny-toy", [outcome["out"] for outcome in main]
 
 
-def test_sharing_ranks_log_the_losses_and_metrics_of_one(on_one: Path, on_two: tuple[Path, str]) -> None:
+def test_sharing_ranks_log_the_losses_and_metrics_of_one(
+    on_one: Path, on_two: tuple[Path, list[str]]
+) -> None:
     one, two = (read_lines(run / "metrics.jsonl") for run in (on_one, on_two[0]))
     assert len(one) == len(two) > 16
     for expected, found in zip(one, two, strict=True):
@@ -85,7 +89,7 @@ def test_sharing_ranks_log_the_losses_and_metrics_of_one(on_one: Path, on_two: t
                 assert found[name] == pytest.approx(expected[name], rel=1e-5), (name, expected)
 
 
-def test_sharing_ranks_score_and_measure_as_one(on_one: Path, on_two: tuple[Path, str]) -> None:
+def test_sharing_ranks_score_and_measure_as_one(on_one: Path, on_two: tuple[Path, list[str]]) -> None:
     for folder in ("trained", "evaluated/after", "exported/merged"):
         verify(on_two[0] / folder, deep=True)
         fingerprints = {read_manifest(run / folder).fingerprint for run in (on_one, on_two[0])}
@@ -97,10 +101,12 @@ def test_sharing_ranks_score_and_measure_as_one(on_one: Path, on_two: tuple[Path
         for column, kind in expected.schema.items():
             if kind.is_float():
                 np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-5)
-    assert on_two[1].count("up to date, skipped") >= 4
+    assert on_two[1][1].count("up to date, skipped") >= 4
 
 
-def test_one_process_takes_what_sharing_ranks_have_trained(on_two: tuple[Path, str], tmp_path: Path) -> None:
+def test_one_process_takes_what_sharing_ranks_have_trained(
+    on_two: tuple[Path, list[str]], tmp_path: Path
+) -> None:
     """Not a weight is lost or laid out otherwise: scores are those that the ranks had."""
     run = on_two[0]
     out = tmp_path / "again"
@@ -110,13 +116,13 @@ def test_one_process_takes_what_sharing_ranks_have_trained(on_two: tuple[Path, s
     for column, kind in expected.schema.items():
         if kind.is_float():
             np.testing.assert_allclose(found[column], expected[column], rtol=1e-5, atol=1e-5)
-    texts = ["moreover delve", "mud bus kitchen"]
     printed = [
-        run_command(["predict", str(folder), *texts, "--json"])["out"]
+        run_command(["predict", str(folder), *TEXTS, "--json"])["out"]
         for folder in (run, run / "exported/merged")
     ]
     trained, merged = ([json.loads(line) for line in each.splitlines()] for each in printed)
-    assert [each["text"] for each in trained] == texts
+    assert printed[0] == on_two[1][2]
+    assert [each["text"] for each in trained] == TEXTS
     for one, other in zip(trained, merged, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
 
@@ -137,7 +143,7 @@ def test_a_stopped_launcher_leaves_a_checkpoint_that_sharing_ranks_go_on_from(
     again = launch(tmp_path, *words, launcher=launcher)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "going on from output/tiny-toy/checkpoint-" in again.stdout
-    assert "each one holds the whole model" not in again.stdout + again.stderr
+    assert "are spread over 2 ranks" in again.stdout
     verify(tmp_path / "output/tiny-toy/trained", deep=True)
     expected, found = (
         [line["loss"] for line in read_lines(path) if "loss" in line]
