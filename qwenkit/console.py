@@ -66,7 +66,7 @@ class ProgressBar(Protocol):
 class Console:
     """One look through all commands and pipelines; quiet leaves warnings and errors.
 
-    Of several ranks the main one prints; the others have nothing to say but an error.
+    Of several ranks the main one prints; the others have nothing to say but what went wrong in them alone.
     """
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
@@ -89,16 +89,20 @@ class Console:
         """Say what was written where."""
         self._print(f"[green]✓[/green] {_escape(line)}")
 
-    def warn(self, line: str) -> None:
-        """Say what may be wrong; shown even when quiet, on stderr."""
-        if self._ranks.is_main:
-            self._stderr.print(f"[yellow]warning:[/yellow] {_escape(line)}", soft_wrap=True)
+    def warn(self, line: str, *, is_of_rank: bool = False) -> None:
+        """Say what may be wrong; shown even when quiet, on stderr.
+
+        Args:
+            is_of_rank: It happened in this rank and not in all: whichever that is says so, and which.
+        """
+        if self._ranks.is_main or is_of_rank:
+            where = self._name_rank() if is_of_rank else ""
+            self._stderr.print(f"[yellow]warning{where}:[/yellow] {_escape(line)}", soft_wrap=True)
 
     def error(self, message: str) -> None:
         """Print an error message, which may have several lines, on stderr, and which rank it is from."""
         lines = [_escape(line) for line in message.splitlines()] or [""]
-        where = f" (rank {self._ranks.rank})" if self._ranks.world_size > 1 else ""
-        self._stderr.print(f"[red]error{where}:[/red] " + "\n".join(lines), soft_wrap=True)
+        self._stderr.print(f"[red]error{self._name_rank()}:[/red] " + "\n".join(lines), soft_wrap=True)
 
     def next(self, command: str) -> None:
         """End with what a user most likely types now."""
@@ -175,6 +179,9 @@ class Console:
                 yield _RichBar(progress, progress.add_task(escape(description), total=total, shown=""))
         else:
             yield _PlainBar(self, description, total, unit)
+
+    def _name_rank(self) -> str:
+        return f" (rank {self._ranks.rank})" if self._ranks.world_size > 1 else ""
 
     def _print(self, markup: str) -> None:
         if not self.quiet:

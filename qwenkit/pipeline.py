@@ -203,8 +203,8 @@ class QwenTrainingPipeline:
         folder = self.workspace.prepared(source.folder_name)
         plan = self._books.plan(PREPARE, folder, config=self.config, identity={**source.identity, **own})
         self.console.header("prepare", f"{source.name} -> {folder}")
+        refuse_other_origin(folder, source.origin)
         if self._books.must_make(plan):
-            refuse_other_origin(folder, source.origin)
             self._prepared = prepare_splits(source, **self._prepare_settings(), console=self.console)
         else:
             self._prepared = read_prepared(folder)

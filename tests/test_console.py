@@ -93,3 +93,20 @@ def test_markup_in_data_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     for shown in ("[bold]not bold[/bold]", "[red]t[/red]", "[a]", "[link=x]y[/link]"):
         assert shown in printed
+
+
+def test_of_several_ranks_one_warns_of_what_concerns_all_and_each_of_what_happened_in_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        console = Console()
+        console.warn("the data has duplicates")
+        console.warn("out of memory", is_of_rank=True)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: the data has duplicates",
+        "warning (rank 0): out of memory",
+        "warning (rank 1): out of memory",
+    ]

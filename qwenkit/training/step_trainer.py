@@ -131,7 +131,8 @@ class StepTrainer(Trainer):
             self.plan.console.warn(
                 f"out of memory at step {self.state.global_step + 1}: micro-batches have at most "
                 f"{describe_micro_batches(self.plan)} from here on, instead of "
-                f"{describe_micro_batches(wanted)}; the step was repeated with the same documents."
+                f"{describe_micro_batches(wanted)}; the step was repeated with the same documents.",
+                is_of_rank=True,
             )
         return cuts, torch.stack(losses)
 

@@ -1,6 +1,7 @@
 """The commands as a user types them, on a finished toy run."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,14 @@ def test_a_file_in_the_way_is_no_bug_of_ours(finished: QwenTrainingPipeline, tmp
     ):
         printed = call(*arguments, code=4)
         assert told in printed and "bug of qwenkit's" not in printed
+
+
+def test_another_file_of_a_known_name_is_refused_before_anything_is_said_to_be_redone(
+    finished: QwenTrainingPipeline, toy_csv: Path, tmp_path: Path
+) -> None:
+    other = shutil.copy(toy_csv, tmp_path)
+    printed = call("prepare", "--dataset", other, "--root", root_of(finished), code=4)
+    assert "holds data prepared from" in printed and "redone" not in printed
 
 
 def test_config_commands_show_check_and_start_a_config(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class Telling(Console):
         super().__init__(quiet=True)
         self.warnings: list[str] = []
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, *, is_of_rank: bool = False) -> None:
         self.warnings.append(line)
 
 
