@@ -203,7 +203,8 @@ class QwenTrainingPipeline:
         folder = self.workspace.prepared(source.folder_name)
         plan = self._books.plan(PREPARE, folder, config=self.config, identity={**source.identity, **own})
         self.console.header("prepare", f"{source.name} -> {folder}")
-        refuse_other_origin(folder, source.origin)
+        if plan.find_reasons_to_redo():
+            refuse_other_origin(folder, source.origin)
         if self._books.must_make(plan):
             self._prepared = prepare_splits(source, **self._prepare_settings(), console=self.console)
         else:

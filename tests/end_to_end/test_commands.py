@@ -15,6 +15,7 @@ from qwenkit.artifacts import read_manifest, verify
 from qwenkit.cli.app import app
 from qwenkit.modeling.bundle import read_bundle
 from qwenkit.pipeline import QwenTrainingPipeline
+from tests.conftest import TINY_SETTINGS
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn", "numpy")
 
@@ -221,8 +222,14 @@ def test_a_file_in_the_way_is_no_bug_of_ours(finished: QwenTrainingPipeline, tmp
 def test_another_file_of_a_known_name_is_refused_before_anything_is_said_to_be_redone(
     finished: QwenTrainingPipeline, toy_csv: Path, tmp_path: Path
 ) -> None:
-    other = shutil.copy(toy_csv, tmp_path)
-    printed = call("prepare", "--dataset", other, "--root", root_of(finished), code=4)
+    def prepare_again(path: Path, code: int = 0) -> str:
+        options = [word for setting in TINY_SETTINGS for word in ("--set", setting)]
+        return call("prepare", "--dataset", path, "--root", root_of(finished), *options, code=code)
+
+    moved = Path(shutil.copy(toy_csv, tmp_path))
+    assert "up to date" in prepare_again(moved)
+    moved.write_text("".join(moved.read_text().splitlines(keepends=True)[:-1]))
+    printed = prepare_again(moved, code=4)
     assert "holds data prepared from" in printed and "redone" not in printed
 
 
