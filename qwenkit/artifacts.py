@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qwenkit.changes import explain_changes, flatten
 from qwenkit.errors import ArtifactError, BusyError
 from qwenkit.files import fsync, hash_file, translate_disk_errors, write_json
 from qwenkit.versions import package_versions
@@ -222,23 +222,8 @@ def explain_staleness(
     """Say in plain words why an artifact is not what would be made now, e.g. `max_length: 384 -> 512`."""
     reasons = explain_changes(manifest.settings, settings)
     reasons += [f"{name} was remade" for name in inputs if manifest.inputs.get(name) != inputs[name]]
-    reasons += explain_changes(manifest.identity, identity)
+    reasons += explain_changes(flatten(manifest.identity), flatten(identity))
     return reasons or ["it was made by another version of this stage"]
-
-
-def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List what differs between two sets of named values, as `name: old -> new`.
-
-    The section is left out where the rest says enough: there are several `seed` and one `max_length`.
-    """
-    names = sorted({*old, *new})
-    keys = Counter(name.rpartition(".")[2] for name in names)
-    shown = {name: key if keys[key := name.rpartition(".")[2]] == 1 else name for name in names}
-    return [
-        f"{shown[name]}: {_short(old.get(name))} -> {_short(new.get(name))}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
 
 
 def describe_outputs(folder: Path) -> list[OutputFile]:
@@ -248,11 +233,6 @@ def describe_outputs(folder: Path) -> list[OutputFile]:
         OutputFile(path=str(path.relative_to(folder)), bytes=path.stat().st_size, sha256=hash_file(path))
         for path in files
     ]
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _rename_into_place(staging: Path, target: Path) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from qwenkit.artifacts import Manifest, explain_changes, read_manifest, verify
+from qwenkit.artifacts import Manifest, read_manifest, verify
+from qwenkit.changes import explain_changes
 from qwenkit.errors import ArtifactError
 from qwenkit.files import read_json
 from qwenkit.runs import Workspace

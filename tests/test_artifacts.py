@@ -120,11 +120,26 @@ def test_staleness_is_explained_by_the_setting(tmp_path: Path) -> None:
     assert reasons == ["max_length: 384 -> 512", "prepare was remade"]
 
 
-def test_a_changed_setting_is_named_in_full_where_others_are_called_the_same() -> None:
-    old = {"peft.enabled": True, "quantization.enabled": True, "peft.lora_r": 8}
-    new = {**old, "quantization.enabled": False, "peft.lora_r": 16}
-    reasons = artifacts.explain_changes(old, new)
-    assert reasons == ["lora_r: 8 -> 16", "quantization.enabled: true -> false"]
+def test_what_is_named_by_a_hash_is_said_to_have_changed_without_it() -> None:
+    manifest = artifacts.Manifest(
+        stage="train",
+        fingerprint="f",
+        settings={},
+        inputs={},
+        identity={
+            "base": {"sha256": "a" * 64, "kind": "folder"},
+            "csv": "b" * 64,
+            "own_code": {"loss": "c" * 64},
+        },
+    )
+    now = {"base": {"sha256": f"sha256:{'d' * 64}", "kind": "own"}, "jsonl": "b" * 64, "own_code": {}}
+    assert artifacts.explain_staleness(manifest, settings={}, inputs={}, identity=now) == [
+        "kind: folder -> own",
+        "base.sha256 changed",
+        "csv is gone",
+        "jsonl is new",
+        "own_code.loss is gone",
+    ]
 
 
 def test_a_second_process_is_told_that_the_target_is_busy(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from transformers.trainer_callback import ExportableState
 
-from qwenkit.artifacts import MANIFEST_NAME, Manifest, explain_changes, publish, verify
+from qwenkit.artifacts import MANIFEST_NAME, Manifest, publish, verify
+from qwenkit.changes import explain_changes
 from qwenkit.errors import ArtifactError
 from qwenkit.modeling.adapters import save_adapter
 from qwenkit.modeling.classifier import quiet_transformers

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import explain_changes
+from qwenkit.changes import explain_changes
 from qwenkit.config import Config, ConfigError, flatten_config, load_config
 
 ORIGINAL = Path(__file__).with_name("original.yaml")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qwenkit.artifacts import explain_changes
+from qwenkit.changes import explain_changes
 from qwenkit.config import (
     Config,
     ConfigError,
