@@ -227,11 +227,17 @@ class QwenTrainer(StepTrainer):
         load_weights(self.model, Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load them; each rank takes its part of a sharded optimizer's state."""
-        if checkpoint is None or not self.is_fsdp_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)
+        """Load them; each rank takes its part of a sharded optimizer's state.
+
+        The library's own, up to transformers 5.17, cannot do it on ranks without a GPU.
+        """
+        if checkpoint is None:
             return
-        load_optimizer(self.optimizer, Path(checkpoint, OPTIMIZER_NAME))
+        path = Path(checkpoint, OPTIMIZER_NAME)
+        if self.is_fsdp_enabled:
+            load_optimizer(self.optimizer, path)
+        else:
+            self.optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, SCHEDULER_NAME), weights_only=True))
 
     def _point_at_best(self, target: Path | None = None) -> None:

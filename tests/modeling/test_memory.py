@@ -131,7 +131,8 @@ def measure_peak(case: Case, model: Any) -> int:
 
     # After the first micro-batch of a step the gradients are there.
     case.forward(model).backward()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    # Without acc_events torch 2.11 warns that only one cycle is reported; there is one.
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         case.forward(model).backward()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = peak = 0
