@@ -16,6 +16,10 @@ from qwenkit.ranks import ALONE, Ranks, deal_evenly
 from qwenkit.training.plan import TrainingPlan
 
 STEP_COLUMNS = ["row_id", "input_ids", "labels"]
+# What one more micro-batch of a step costs beside its tokens, in tokens. A share of the budget caps it, since
+# budgets are small where the device is slow.
+MICRO_BATCH_COST = 1024
+MICRO_BATCH_COST_SHARE = 1 / 32
 
 
 class StepSampler(Sampler[list[int]]):
@@ -120,9 +124,9 @@ def collate_step(columns: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def cut_step(lengths: Sequence[int], plan: TrainingPlan) -> list[slice]:
-    """Cut a step's sorted documents into micro-batches: equal parts, or as many as a token budget holds.
+    """Cut a step's sorted documents into micro-batches: equal parts, or what fits into a token budget.
 
-    A document that is longer than the budget goes alone.
+    Within a budget they are cut where that costs least in padding; a document that is longer goes alone.
 
     Args:
         lengths: Of the documents, longest first.
@@ -130,12 +134,34 @@ def cut_step(lengths: Sequence[int], plan: TrainingPlan) -> list[slice]:
     Returns:
         One slice over the documents for each micro-batch.
     """
+    if plan.micro_batch_tokens is not None:
+        widths = [round_up(length, plan.pad_to_multiple_of) for length in lengths]
+        return _cut_by_tokens(np.array(widths, dtype=np.int64), plan.micro_batch_tokens)
+    size = plan.documents_per_micro_batch
+    return [slice(start, min(start + size, len(lengths))) for start in range(0, len(lengths), size)]
+
+
+def _cut_by_tokens(widths: np.ndarray, budget: int) -> list[slice]:
+    """Find the cuts of least cost: the tokens with padding, and what one more micro-batch costs.
+
+    To fill each up to the budget would lay the shortest documents of a step beside long ones.
+
+    Args:
+        widths: What the documents are padded to if they are first, longest first, shape (documents,).
+    """
+    costs = np.zeros(len(widths) + 1)
+    sizes = np.ones(len(widths), dtype=np.int64)
+    fixed = min(budget * MICRO_BATCH_COST_SHARE, MICRO_BATCH_COST)
+    for start in reversed(range(len(widths))):
+        most = min(max(1, budget // widths[start]), len(widths) - start)
+        # The largest first: where two cost the same it wins, and memory that is too small shows at once.
+        possible = np.arange(most, 0, -1)
+        totals = possible * widths[start] + costs[start + possible] + fixed
+        least = totals.argmin()
+        costs[start], sizes[start] = totals[least], possible[least]
     slices, start = [], 0
-    while start < len(lengths):
-        size = plan.documents_per_micro_batch
-        if plan.micro_batch_tokens is not None:
-            size = max(1, plan.micro_batch_tokens // round_up(lengths[start], plan.pad_to_multiple_of))
-        slices.append(slice(start, min(start + size, len(lengths))))
+    while start < len(widths):
+        slices.append(slice(start, start + int(sizes[start])))
         start = slices[-1].stop
     return slices
 

@@ -1,5 +1,7 @@
 """Which documents make a step, and how it is cut and padded."""
 
+from itertools import chain, combinations, pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from qwenkit.ranks import ALONE, Ranks
 from qwenkit.training.plan import TrainingPlan
 from qwenkit.training.steps import (
+    MICRO_BATCH_COST,
+    MICRO_BATCH_COST_SHARE,
     StepDocuments,
     StepLoader,
     StepSampler,
@@ -133,6 +137,30 @@ def test_a_token_budget_is_kept_and_covers_every_document(lengths, tokens, multi
         width = -(-lengths[cut.start] // multiple_of) * multiple_of
         count = cut.stop - cut.start
         assert count == 1 or count * width <= tokens
+
+
+def cost_of(cuts: list[slice], lengths: list[int], tokens: int) -> float:
+    widths = [-(-length // 8) * 8 for length in lengths]
+    padded = sum((cut.stop - cut.start) * widths[cut.start] for cut in cuts)
+    return padded + len(cuts) * min(tokens * MICRO_BATCH_COST_SHARE, MICRO_BATCH_COST)
+
+
+@given(lengths=st.lists(st.integers(1, 64), min_size=1, max_size=8), tokens=st.integers(64, 600))
+def test_no_other_cuts_cost_less(lengths, tokens):
+    lengths = sorted(lengths, reverse=True)
+    inner = range(1, len(lengths))
+    others = []
+    for chosen in chain.from_iterable(combinations(inner, count) for count in range(len(lengths))):
+        edges = [0, *chosen, len(lengths)]
+        cuts = [slice(start, stop) for start, stop in pairwise(edges)]
+        if all((cut.stop - cut.start) * -(-lengths[cut.start] // 8) * 8 <= tokens for cut in cuts):
+            others.append(cost_of(cuts, lengths, tokens))
+    found = cost_of(cut_step(lengths, make_plan(tokens=tokens)), lengths, tokens)
+    assert found == pytest.approx(min(others))
+
+
+def test_short_documents_are_not_laid_beside_long_ones_to_fill_a_budget():
+    assert cut_step([384] * 3 + [64] * 40, make_plan(tokens=4096)) == [slice(0, 3), slice(3, 43)]
 
 
 def test_micro_batches_are_padded_on_the_right_to_a_multiple():
