@@ -248,8 +248,7 @@ class QwenTrainingPipeline:
         if trains_tokenizer(self.config) and not self._books.must_make(self._plan_tokenize(), say=False):
             tokenizer = read_tokenizer(self._plan_tokenize().folder)
         else:
-            texts = self._prepared.splits["train"]["text"]
-            tokenizer = make_tokenizer(self.config, texts, console=self.console)
+            tokenizer = make_tokenizer(self.config, self._prepared.splits, console=self.console)
         self._books.put("tokenizer", tokenizer)
 
     @after("setup_tokenizer")

@@ -1,6 +1,6 @@
 """Which tokenizer a run uses (the model's, one that is named, one of its own), and where its ids go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from qwenkit.config import Config
@@ -16,11 +16,12 @@ def trains_tokenizer(config: Config) -> bool:
     return _name_tokenizer(config) == TRAINED_HERE
 
 
-def make_tokenizer(config: Config, texts: Sequence[str], *, console: Console) -> Any:
-    """Load the tokenizer that the settings name, or train one on these texts."""
+def make_tokenizer(config: Config, splits: Mapping[str, Any], *, console: Console) -> Any:
+    """Load the tokenizer that the settings name, or train one; the splits are read for that alone."""
     if trains_tokenizer(config):
         settings = config.tokenization
         console.info(f"training a tokenizer of {settings.vocab_size:,} tokens on the train split")
+        texts = splits["train"]["text"]
         return train_tokenizer(texts, vocab_size=settings.vocab_size, max_length=settings.max_length)
     name = _name_tokenizer(config)
     revision = config.model.revision if name == config.model.name else None

@@ -13,6 +13,7 @@ from qwenkit.console import Console
 from qwenkit.inventory import list_states
 from qwenkit.runs import Workspace
 from tests.conftest import TINY_SETTINGS
+from tests.modeling.tiny_models import make_tokenizer
 
 
 def make(dataset: Path, root: Path, **more: Any) -> QwenTrainingPipeline:
@@ -42,6 +43,23 @@ def test_a_late_step_runs_what_it_lacks(
         pipeline.cleanup()
     assert (tmp_path / "tiny-toy/trained/manifest.json").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_rows_are_tokenized_without_a_whole_split_in_memory(
+    toy_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    make(toy_csv, tmp_path).create_label_mappings()
+
+    def refuse(folder: Path, split: str) -> None:
+        raise AssertionError(f"{split} was read whole")
+
+    monkeypatch.setattr("qwenkit.data.prepared.read_split", refuse)
+    pipeline = make(toy_csv, tmp_path)
+    pipeline.load_config()
+    pipeline.config.tokenization.tokenizer = str(tmp_path / "tokenizer")
+    pipeline.tokenize_datasets()
+    assert len(pipeline.train_tokenized) > 10
 
 
 def test_the_size_that_auto_settles_on_is_kept_with_the_model(toy_csv: Path, tmp_path: Path) -> None:
