@@ -85,7 +85,9 @@ RootOption = Annotated[
 ]
 ForceOption = Annotated[
     bool,
-    typer.Option("--force", rich_help_panel=OUTPUT, help="Redo what is up to date, overwrite what is there."),
+    typer.Option(
+        "--force", rich_help_panel=OUTPUT, help="Redo what the command makes, overwrite what is there."
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", rich_help_panel=OUTPUT, help="Show tracebacks.")]
 QuietOption = Annotated[

@@ -20,11 +20,17 @@ NEXT = {
 """What a user most likely types after each command."""
 
 
-def open_pipeline(console: Console, **arguments: Any) -> "QwenTrainingPipeline":
-    """Make the pipeline of a command; only now are the heavy libraries read."""
+def open_pipeline(
+    console: Console, *, force: bool, stage: str | None = None, **arguments: Any
+) -> "QwenTrainingPipeline":
+    """Make the pipeline of a command; only now are the heavy libraries read.
+
+    Args:
+        stage: What --force redoes; those before it stay where they are up to date. None is all stages.
+    """
     from qwenkit.pipeline import QwenTrainingPipeline
 
-    return QwenTrainingPipeline(console=console, **arguments)
+    return QwenTrainingPipeline(console=console, force=[stage] if force and stage else force, **arguments)
 
 
 def finish(

@@ -102,6 +102,7 @@ def evaluate(
             enable_wandb=not no_wandb,
             root=root,
             force=force,
+            stage="evaluate",
         )
         pipeline.load_config()
         if operating_point:
@@ -183,7 +184,9 @@ def export(
         overrides = [*(settings or ())]
         if merge_base is not None:
             overrides.append(f"export.merge_base={merge_base}")
-        pipeline = open_pipeline(console, config_path=config, overrides=overrides, root=root, force=force)
+        pipeline = open_pipeline(
+            console, config_path=config, overrides=overrides, root=root, force=force, stage="export"
+        )
         pipeline.load_config()
         pipeline.load_trained(model, weights=False)
         pipeline.export(formats, out=out)

@@ -27,7 +27,13 @@ def prepare(
     """
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
         pipeline = open_pipeline(
-            console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
+            console,
+            dataset=dataset,
+            config_path=config,
+            overrides=settings or (),
+            root=root,
+            force=force,
+            stage="prepare",
         )
         pipeline.load_config()
         pipeline.load_datasets()
@@ -56,7 +62,13 @@ def tokenize(
     """
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
         pipeline = open_pipeline(
-            console, dataset=dataset, config_path=config, overrides=settings or (), root=root, force=force
+            console,
+            dataset=dataset,
+            config_path=config,
+            overrides=settings or (),
+            root=root,
+            force=force,
+            stage="tokenize",
         )
         pipeline.load_config()
         pipeline.load_datasets()
@@ -113,6 +125,7 @@ def train(
             run_name=run_name,
             root=root,
             force=force,
+            stage="train",
         )
         try:
             pipeline.load_config()

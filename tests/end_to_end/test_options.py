@@ -280,6 +280,18 @@ def test_json_of_each_stage_command_is_one_object_and_nothing_else(toy_csv: Path
     }
 
 
+def test_force_redoes_what_the_command_makes_and_nothing_before_it(toy_csv: Path, tmp_path: Path) -> None:
+    settings = [word for setting in TINY_SETTINGS for word in ("--set", setting)]
+    asked = ("tokenize", "--dataset", toy_csv, "--root", tmp_path, *settings)
+    call(*asked)
+    prepared = tmp_path / "datasets/toy/prepared/manifest.json"
+    (tokenized,) = tmp_path.glob("datasets/toy/tokenized/*/manifest.json")
+    before = [path.stat().st_mtime_ns for path in (prepared, tokenized)]
+    call(*asked, "--force")
+    after = [path.stat().st_mtime_ns for path in (prepared, tokenized)]
+    assert after[0] == before[0] and after[1] != before[1]
+
+
 def test_json_of_an_error_leaves_stdout_empty(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "none"), "--json"])
     assert result.exit_code == 3
