@@ -32,7 +32,7 @@ from qwenkit.tokens.processes import TokenizingProcesses
 BATCHES_IN_FLIGHT = 3
 SAMPLED_ROWS = 1_000
 # The library does less than this in the time that it takes to compare ids and to start processes.
-LEAST_FAST_BYTES = 16_000_000
+LEAST_FAST_BYTES = 20_000_000
 
 # A path is that of a Parquet file.
 Rows: TypeAlias = "pl.DataFrame | datasets.Dataset | Path"
