@@ -144,8 +144,8 @@ def test_the_table_of_shipped_configs_says_what_they_hold() -> None:
     for column, name in enumerate(("default", "fast", "demo")):
         config = load_config(name).config
         step, parts = documents_per_step(config), config.training.gradient_accumulation_steps
-        cut = "as few as fit" if config.training.micro_batch_tokens == "auto" else str(parts)
-        assert rows["a step"][column].startswith(f"{step} documents in {cut}"), name
+        cut = "cut by tokens" if config.training.micro_batch_tokens == "auto" else f"in {parts}"
+        assert rows["a step"][column].startswith(f"{step} documents {cut}"), name
         assert float(rows["LoRA dropout"][column]) == config.peft.lora_dropout, name
         samples = config.training.eval_samples
         scored = "all rows" if samples is None else f"{samples:,} rows"
