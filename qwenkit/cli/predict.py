@@ -69,6 +69,10 @@ def predict(
             help='With an operating point: decide "uncertain" where neither error is rare.',
         ),
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", rich_help_panel=opt.OUTPUT, help="Overwrite the file that --output names."),
+    ] = False,
     root: opt.RootOption = None,
     debug: opt.DebugOption = False,
     quiet: opt.QuietOption = False,
@@ -89,6 +93,10 @@ def predict(
         if abstain and operating_point is None:
             raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
         saved, texts = _split_arguments(arguments or [], root=root)
+        if output is not None:
+            from qwenkit.data.prediction_files import check_destination
+
+            check_destination(output, source=input_path, force=force)
         ranks = find_ranks()
         if input_path is not None:
             from qwenkit.data.prediction_files import read_texts

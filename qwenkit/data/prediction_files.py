@@ -14,10 +14,15 @@ from qwenkit.data.file_bytes import check_text_file, describe_bad_byte, refuse_w
 from qwenkit.data.file_kinds import ACCEPTED, CODECS, kind_of, open_content, suffixes_of
 from qwenkit.data.labels import as_text, list_columns
 from qwenkit.data.readers import read_file
-from qwenkit.errors import DataError
+from qwenkit.errors import BusyError, DataError
 
 _TEXT_SUFFIXES = (".txt", *(f".txt{suffix}" for suffix in CODECS))
 _SHOWN_ROWS = 5
+_WRITERS: dict[str, Callable[[pl.DataFrame, Path], Any]] = {
+    ".csv": pl.DataFrame.write_csv,
+    ".jsonl": pl.DataFrame.write_ndjson,
+    ".parquet": pl.DataFrame.write_parquet,
+}
 
 
 def read_texts(path: str | Path, *, text_column: str) -> list[str]:
@@ -83,26 +88,36 @@ def split_lines(content: bytes, shown: str) -> list[str]:
     return texts.filter(texts.str.contains(VISIBLE)).to_list()
 
 
-def write_records(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write records as .csv, .jsonl or .parquet, whichever the suffix says.
+def check_destination(path: Path, *, source: str | Path | None, force: bool) -> None:
+    """Refuse before the texts are scored where write_records() could not write, and make the folder.
+
+    Args:
+        source: What the texts are read from; it is never overwritten.
 
     Raises:
-        DataError: Another suffix.
+        DataError: A suffix that says of no kind what it is.
+        BusyError: Something lies there, and `force` is off or it is the source or a folder.
     """
-    frame = pl.DataFrame(records, infer_schema_length=None)
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": frame.write_csv,
-        ".jsonl": frame.write_ndjson,
-        ".parquet": frame.write_parquet,
-    }
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
-        raise DataError(f"{safe_text(str(path))} must end in {', '.join(writers)}.")
+    shown = safe_text(str(path))
+    if path.suffix.lower() not in _WRITERS:
+        raise DataError(f"{shown} must end in {', '.join(_WRITERS)}.")
+    if path.is_dir():
+        raise BusyError(f"{shown} is a folder, where a file is to be written: name another place.")
+    if path.exists():
+        if source is not None and Path(source).exists() and path.samefile(source):
+            raise BusyError(f"{shown} is what the texts are read from: name another file.")
+        if not force:
+            raise BusyError(f"{shown} exists: name another file, or overwrite it with --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def write_records(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write records as .csv, .jsonl or .parquet, whichever the suffix of a checked destination says."""
+    write = _WRITERS[path.suffix.lower()]
     # Beside its place and then renamed: half a file would look like all of it.
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writer(staged)
+        write(pl.DataFrame(records, infer_schema_length=None), staged)
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)

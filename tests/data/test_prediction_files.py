@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from qwenkit.data.prediction_files import read_texts, write_records
+from qwenkit.data.prediction_files import check_destination, read_texts, write_records
 from qwenkit.data.readers import read_file
-from qwenkit.errors import DataError
+from qwenkit.errors import BusyError, DataError
 from tests.data.good_inputs import zstd
 
 LINES = "one\r\n\ntwo \n \u200b \nthr\u00e9e"
@@ -94,6 +94,26 @@ def test_records_are_written_in_the_kind_that_the_suffix_names(tmp_path: Path, s
     assert read_file(path).rows() == [('a, "b"\nc', "A")]
 
 
-def test_records_are_not_written_to_an_unknown_kind(tmp_path: Path) -> None:
+def test_records_of_an_unknown_kind_have_no_destination(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must end in \.csv"):
-        write_records(tmp_path / "out.xlsx", [{"text": "a"}])
+        check_destination(tmp_path / "out.xlsx", source=None, force=True)
+
+
+@pytest.mark.parametrize("source", [None, "-", "texts.csv"])
+def test_a_file_that_is_there_is_overwritten_by_force_only(tmp_path: Path, source: str | None) -> None:
+    path = tmp_path / "out.csv"
+    path.touch()
+    with pytest.raises(BusyError, match="exists: name another file, or overwrite it with --force"):
+        check_destination(path, source=source, force=False)
+    check_destination(path, source=source, force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_neither_the_texts_themselves_nor_a_folder_are_overwritten(tmp_path: Path, force: bool) -> None:
+    path = tmp_path / "texts.csv"
+    path.touch()
+    (tmp_path / "link.csv").symlink_to(path)
+    (tmp_path / "folder.csv").mkdir()
+    for name, told in (("texts.csv", "read from"), ("link.csv", "read from"), ("folder.csv", "is a folder")):
+        with pytest.raises(BusyError, match=told):
+            check_destination(tmp_path / name, source=path, force=force)

@@ -1,6 +1,5 @@
-"""Options of evaluate, export and predict, and --json everywhere, as a user types them."""
+"""Options of evaluate and export, and --json everywhere, as a user types them."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -13,9 +12,8 @@ from typer.testing import CliRunner
 from qwenkit.artifacts import verify
 from qwenkit.cli.app import app
 from qwenkit.pipeline import QwenTrainingPipeline
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS, write_toy_csv
-
-TEXTS = ["the dog in the mud, said my brother", "delve into the seamless tapestry", 'a "quoted", text']
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +22,6 @@ def run(finished: QwenTrainingPipeline, tmp_path_factory: pytest.TempPathFactory
     root = tmp_path_factory.mktemp("copy") / "output"
     shutil.copytree(finished.config.paths.root, root)
     return root / finished.run_folder.name
-
-
-def call(*arguments: object, code: int = 0, stdin: str | None = None) -> str:
-    """Run a command in this process and give what it printed on stdout."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
-    assert result.exit_code == code, result.output
-    return result.stdout
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -71,9 +62,7 @@ def test_evaluate_data_scores_all_rows_of_any_labelled_file(run: Path, tmp_path:
 def test_evaluate_refuses_options_that_would_do_nothing(
     run: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    result = CliRunner().invoke(app, ["evaluate", str(run), "--root", str(run.parent), *arguments])
-    assert result.exit_code == 2, result.output
-    assert message in result.stderr
+    assert message in call("evaluate", run, "--root", run.parent, *arguments, code=2)
 
 
 def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
@@ -106,9 +95,8 @@ def test_results_on_one_file_do_not_give_way_to_those_on_another_of_its_name(
         write_toy_csv(tmp_path / folder / "same.csv", rows=rows, seed=rows)
     evaluate = ("evaluate", run, "--root", run.parent, "--data")
     call(*evaluate, tmp_path / "a/same.csv")
-    refused = CliRunner().invoke(app, [str(word) for word in (*evaluate, tmp_path / "b/same.csv")])
-    assert refused.exit_code == 4
-    assert f"holds results on {tmp_path}/a/same.csv, not {tmp_path}/b/same.csv" in refused.stderr
+    refused = call(*evaluate, tmp_path / "b/same.csv", code=4)
+    assert f"holds results on {tmp_path}/a/same.csv, not {tmp_path}/b/same.csv" in refused
     assert read_metrics(run / "evaluated/same")["rows"] == 16
     call(*evaluate, tmp_path / "b/same.csv", "--force")
     assert read_metrics(run / "evaluated/same")["rows"] == 24
@@ -123,9 +111,7 @@ def test_results_on_one_file_do_not_give_way_to_those_on_another_of_its_name(
     ],
 )
 def test_evaluate_is_told_one_thing_to_score(run: Path, options: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(app, ["evaluate", str(run), *options])
-    assert result.exit_code == 2
-    assert "each say what is scored: give one of them" in result.stderr
+    assert "each say what is scored: give one of them" in call("evaluate", run, *options, code=2)
 
 
 def test_evaluate_data_with_other_column_names(run: Path, tmp_path: Path) -> None:
@@ -175,75 +161,9 @@ def test_export_out_takes_every_format_and_leaves_the_run_alone(run: Path, tmp_p
     call("export", run, "--root", run.parent, *formats, "--out", tmp_path / "exports")
     for name in ("merged", "adapter"):
         verify(tmp_path / "exports" / name, deep=True)
-        printed = call("predict", tmp_path / "exports" / name, TEXTS[0], "--json")
+        printed = call("predict", tmp_path / "exports" / name, "the dog in the mud", "--json")
         assert json.loads(printed)["label"] == "Human_Written"
     assert sorted(run.rglob("*")) == before
-
-
-# ---- predict ----
-
-
-def write_inputs(folder: Path) -> dict[str, Path]:
-    folder.mkdir(exist_ok=True)
-    paths = {suffix: folder / f"texts.{suffix}" for suffix in ("txt", "csv", "jsonl", "parquet")}
-    table = pl.DataFrame({"number": [1, 2, 3], "text": TEXTS})
-    paths["txt"].write_text("\n".join(TEXTS) + "\n\n", encoding="utf-8")
-    with paths["csv"].open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["number", "text"], *table.rows()])
-    table.write_ndjson(paths["jsonl"])
-    table.write_parquet(paths["parquet"])
-    return paths
-
-
-@pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl", "parquet", "-"])
-def test_predict_reads_every_kind_of_input(run: Path, tmp_path: Path, suffix: str) -> None:
-    source = "-" if suffix == "-" else write_inputs(tmp_path)[suffix]
-    printed = call("predict", run, "--input", source, "--json", stdin="\n".join(TEXTS))
-    records = [json.loads(line) for line in printed.splitlines()]
-    assert [record["text"] for record in records] == TEXTS
-    assert [record["label"] for record in records][:2] == ["Human_Written", "AI_Generated"]
-
-
-def test_predict_finds_the_newest_run_where_the_config_says(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "config.yaml").write_text(f'paths: {{root: "{run.parent}"}}\n')
-    monkeypatch.chdir(tmp_path)
-    assert json.loads(call("predict", TEXTS[0], "--json"))["label"] == "Human_Written"
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_predict_writes_every_kind_of_output(run: Path, tmp_path: Path, suffix: str) -> None:
-    readers = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
-    call("predict", run, *TEXTS, "--output", tmp_path / f"out.{suffix}")
-    table = readers[suffix](tmp_path / f"out.{suffix}")
-    assert table["text"].to_list() == TEXTS
-    assert table.columns == ["text", "label", "probability_AI_Generated", "probability_Human_Written"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--input", "gone.txt"), "gone.txt does not exist"),
-        (("--input", "texts.pdf"), "texts.pdf is no .txt"),
-        (("--input", "texts.csv", "--text-column", "body"), 'text column "body" is not in'),
-        (("--input", "-"), "nothing to predict"),
-        (("text", "--output", "out.xlsx"), "out.xlsx must end in"),
-    ],
-)
-def test_predict_names_what_is_wrong_with_its_files(
-    run: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    write_inputs(tmp_path)
-    (tmp_path / "texts.pdf").write_bytes(b"%PDF-1.7")
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["predict", str(run), *arguments], input="\n \n")
-    assert result.exit_code == 2, result.output
-    assert message in result.stderr
 
 
 # ---- --json ----

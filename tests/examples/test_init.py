@@ -9,11 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 import qwenkit
-from qwenkit.cli.app import app
 from qwenkit.config import config_to_yaml, load_config
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 from tests.hub.conftest import DATASET, MODEL, TEXTS
 from tests.hub.hub_server import serve_hub
@@ -21,12 +20,6 @@ from tests.hub.tiny_model import write_model
 
 FILES = ["config.yaml", "interactive.ipynb", "standalone.py"]
 PACKAGE = Path(qwenkit.__file__).parent
-
-
-def call(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 def test_init_writes_the_config_the_script_and_the_notebook(tmp_path: Path) -> None:
