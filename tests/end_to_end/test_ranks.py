@@ -257,7 +257,7 @@ def test_a_stopped_launcher_leaves_a_checkpoint_that_one_rank_goes_on_from(
 ) -> None:
     log = tmp_path / "output/tiny-toy/metrics.jsonl"
     command = ("train", "--dataset", data, *SETTINGS)
-    process = start(tmp_path, *command)
+    process = start(tmp_path, *command, module="tests.waiting_run")
     wait_until(tmp_path, process, lambda: log.is_file() and '"step": 3,' in log.read_text())
     process.send_signal(number)
     assert process.wait(timeout=TIMEOUT_SECONDS) != 0

@@ -133,7 +133,7 @@ def test_a_stopped_launcher_leaves_a_checkpoint_that_sharing_ranks_go_on_from(
     """Begun with torchrun, ended by `accelerate launch` with the example's file."""
     log = tmp_path / "output/tiny-toy/metrics.jsonl"
     words = ["train", *command[1:]]
-    process = start(tmp_path, *words, module=MODULE, **SHARDED)
+    process = start(tmp_path, *words, module="tests.waiting_run", **SHARDED)
     wait_until(tmp_path, process, lambda: log.is_file() and '"step": 3,' in log.read_text())
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=TIMEOUT_SECONDS) != 0

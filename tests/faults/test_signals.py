@@ -18,18 +18,22 @@ from tests.end_to_end.processes import TIMEOUT_SECONDS, make_environment, run_al
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 SETTINGS = [part for setting in TINY_SETTINGS for part in ("--set", setting)]
 TRACKED = ("--set", "wandb.enabled=true")
-STEPS = 60
+STEPS = 16
 
 pytestmark = pytest.mark.slow
 
 
 def interrupt(
-    folder: Path, *words: object, number: signal.Signals, when: Callable[[], bool]
+    folder: Path,
+    *words: object,
+    number: signal.Signals,
+    when: Callable[[], bool],
+    module: str = "qwenkit",
 ) -> tuple[int, str]:
     """Start a command, send it a signal once `when` holds, and give its exit code and what it said."""
     with (folder / "told").open("w+") as told:
         process = subprocess.Popen(
-            [sys.executable, "-m", "qwenkit", *map(str, words)],
+            [sys.executable, "-m", module, *map(str, words)],
             cwd=folder,
             env=make_environment(folder, PYTHONUNBUFFERED="1"),
             stdout=told,
@@ -55,7 +59,11 @@ def test_a_signal_in_training_leaves_a_checkpoint_that_the_same_command_goes_on_
     options = (*SETTINGS, "--max-steps", STEPS, "--set", "early_stopping.enabled=false", *TRACKED)
     command = ("train", "--dataset", toy_csv, *options)
     found, told = interrupt(
-        tmp_path, *command, number=number, when=lambda: log.is_file() and '"step": 3' in log.read_text()
+        tmp_path,
+        *command,
+        number=number,
+        when=lambda: log.is_file() and '"step": 3' in log.read_text(),
+        module="tests.waiting_run",
     )
     assert found == code, told
     assert f"error: stopped by {number.name} after step" in told
