@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwenkit.config import Config, check_text_names, config_to_yaml, load_config
+from qwenkit.config import Config, config_to_yaml, load_config
 from qwenkit.console import Console
 from qwenkit.files import read_json, replace_file
 from qwenkit.ranks import find_ranks
@@ -20,10 +20,9 @@ from qwenkit.runs import Workspace, write_summary
 from qwenkit.saved import SavedModel, find_model
 from qwenkit.stages import EVALUATE, PREPARE, SPLITS, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
+from qwenkit.steps.known_names import check_known_names
 from qwenkit.steps.on_demand import MadeOnDemand, offer_datasets
 from qwenkit.steps.order import DATASETS, STEPS, TOKENIZED, after
-from qwenkit.text.attacks import ATTACKS, BY_MODEL
-from qwenkit.text.normalize import RULES
 from qwenkit.tracking import Tracker, choose_wandb_mode
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class QwenTrainingPipeline:
         if self.config is None or reload:
             self._loaded = load_config(self._config_path, overrides=self._overrides, named=self._named)
             self.config = self._loaded.config
-            self._loaded.require(check_text_names(self.config, rules=RULES, attacks=[*ATTACKS, *BY_MODEL]))
+            self._loaded.require(check_known_names(self.config))
             for note in self._loaded.notes:
                 self.console.info(note)
         self.dataset_name = dataset_id(self.config.dataset.name) if self.config.dataset.name else None

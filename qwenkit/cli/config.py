@@ -45,13 +45,12 @@ def validate(
 
     Example: qwenkit config validate --config my.yaml
     """
-    from qwenkit.config import check_text_names, load_config
-    from qwenkit.text.attacks import ATTACKS, BY_MODEL
-    from qwenkit.text.normalize import RULES
+    from qwenkit.config import load_config
+    from qwenkit.steps.known_names import check_known_names
 
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
         loaded = load_config(config, overrides=settings or ())
-        loaded.require(check_text_names(loaded.config, rules=RULES, attacks=[*ATTACKS, *BY_MODEL]))
+        loaded.require(check_known_names(loaded.config))
         if json:
             console.emit({"source": loaded.source, "is_valid": True, "notes": list(loaded.notes)})
             return

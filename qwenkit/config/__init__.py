@@ -1,6 +1,6 @@
 """All settings: schema, loading, checks, and writing them out. Needs pydantic and PyYAML, nothing heavier."""
 
-from qwenkit.config.checks import check_config, check_names, check_text_names
+from qwenkit.config.checks import check_config, check_metric, check_names
 from qwenkit.config.checks_before_training import Machine, check_before_training
 from qwenkit.config.loading import LoadedConfig, find_shipped_config, load_config, shipped_configs
 from qwenkit.config.problems import ConfigProblem
@@ -21,8 +21,8 @@ __all__ = [
     "Machine",
     "check_before_training",
     "check_config",
+    "check_metric",
     "check_names",
-    "check_text_names",
     "config_json_schema",
     "config_reference",
     "config_to_markdown",

@@ -17,36 +17,20 @@ def check_config(config: Config) -> list[ConfigProblem]:
     return [problem for check in _CHECKS for problem in check(config)]
 
 
-def check_names(config: Config, *, metrics: Collection[str], formats: Collection[str]) -> list[ConfigProblem]:
-    """Find metrics and export formats that do not exist, before hours of training went by.
-
-    Args:
-        metrics: Names of the numbers that an evaluation gives, without the prefix "eval_".
-        formats: Names of the export formats.
-    """
-    problems = []
-    metric = config.training.metric_for_best_model.removeprefix("eval_")
-    if metric not in metrics:
-        message = describe_unknown(metric, metrics)
-        problems.append(ConfigProblem("training.metric_for_best_model", message))
-    for name in config.export.formats:
-        if name not in formats:
-            problems.append(ConfigProblem("export.formats", describe_unknown(name, formats)))
-    return problems
-
-
-def check_text_names(
-    config: Config, *, rules: Collection[str], attacks: Collection[str]
+def check_names(
+    config: Config, *, rules: Collection[str], attacks: Collection[str], formats: Collection[str]
 ) -> list[ConfigProblem]:
-    """Find what may be done to a text under names that do not exist.
+    """Find names that no list has.
 
     Args:
-        rules: Names of the rules of normalisation.
-        attacks: Names of the attacks.
+        rules: Of normalisation.
+        attacks: On the texts.
+        formats: Of exports.
     """
     wanted = {
         "dataset.normalize": (config.dataset.normalize, rules),
         "dataset.augment.attacks": (config.dataset.augment.attacks, attacks),
+        "export.formats": (config.export.formats, formats),
     }
     return [
         ConfigProblem(setting, describe_unknown(name, known))
@@ -54,6 +38,18 @@ def check_text_names(
         for name in names
         if name not in known
     ]
+
+
+def check_metric(config: Config, *, metrics: Collection[str]) -> list[ConfigProblem]:
+    """Find a metric that does not exist, before hours of training went by.
+
+    Args:
+        metrics: Names of the numbers that an evaluation gives, without the prefix "eval_".
+    """
+    metric = config.training.metric_for_best_model.removeprefix("eval_")
+    if metric in metrics:
+        return []
+    return [ConfigProblem("training.metric_for_best_model", describe_unknown(metric, metrics))]
 
 
 def _check_labels(config: Config) -> Iterator[ConfigProblem]:

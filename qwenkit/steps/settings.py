@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from qwenkit.config import Config, check_names
+from qwenkit.config import Config, check_metric
 from qwenkit.config.checks_before_training import check_before_sharding, check_before_training
 from qwenkit.config.problems import ConfigProblem
 from qwenkit.export.formats import FORMATS, describe_missing
 from qwenkit.metrics import compute_metrics, flatten_metrics
 from qwenkit.modeling.device import describe_machine, list_layers
+from qwenkit.steps.known_names import check_known_names
 from qwenkit.training.launcher import wants_sharding
 
 
 def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem]:
-    """Find metrics and export formats that do not exist, or whose packages are not installed.
+    """Find names that do not exist, and export formats whose packages are not installed.
 
     Args:
         own_metrics: The user computes metrics of their own, whose names are not known here.
@@ -24,7 +25,7 @@ def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem
     metrics = set(flatten_metrics(measured, prefix=""))
     if own_metrics:
         metrics.add(config.training.metric_for_best_model.removeprefix("eval_"))
-    problems = check_names(config, metrics=metrics, formats=FORMATS)
+    problems = [*check_known_names(config), *check_metric(config, metrics=metrics)]
     for name in config.export.formats:
         if name in FORMATS and (missing := describe_missing(name)):
             problems.append(ConfigProblem("export.formats", f"{name} {missing}"))

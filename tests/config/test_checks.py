@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qwenkit.config import Config, check_config, check_names, check_text_names
+from qwenkit.config import Config, check_config, check_metric, check_names
 
 Refusal = Callable[..., str]
 
@@ -118,16 +118,13 @@ def test_what_goes_together_is_left_alone(settings: dict[str, Any]) -> None:
     assert check_config(config_with(settings)) == []
 
 
-def test_a_metric_or_format_that_does_not_exist_is_found_before_training() -> None:
-    config = config_with(
-        {"training.metric_for_best_model": "eval_acuracy", "export.formats": ["merged", "zip"]}
-    )
-    problems = check_names(config, metrics=["accuracy", "loss"], formats=["merged", "adapter"])
+def test_a_metric_that_does_not_exist_is_found_before_training() -> None:
+    config = config_with({"training.metric_for_best_model": "eval_acuracy"})
+    problems = check_metric(config, metrics=["accuracy", "loss"])
     assert [(problem.name, problem.message) for problem in problems] == [
         ("training.metric_for_best_model", "acuracy is unknown; did you mean accuracy?"),
-        ("export.formats", "zip is unknown; there is adapter, merged"),
     ]
-    assert check_names(Config(), metrics=["balanced_accuracy"], formats=["merged"]) == []
+    assert check_metric(Config(), metrics=["balanced_accuracy"]) == []
 
 
 def test_each_setting_that_a_check_reads_is_named_by_it() -> None:
@@ -138,11 +135,18 @@ def test_each_setting_that_a_check_reads_is_named_by_it() -> None:
         assert problem.also
 
 
-def test_rules_and_attacks_that_do_not_exist_are_found_with_the_nearest_name() -> None:
-    config = config_with({"dataset.normalize": ["lower_cse", "nfkc"], "dataset.augment.attacks": ["numbr"]})
-    problems = check_text_names(config, rules=["nfkc", "lower_case"], attacks=["number"])
-    assert {problem.name: problem.message for problem in problems} == {
+def test_rules_attacks_and_formats_that_do_not_exist_are_found_with_the_nearest_name() -> None:
+    config = config_with(
+        {
+            "dataset.normalize": ["lower_cse", "nfkc"],
+            "dataset.augment.attacks": ["numbr"],
+            "export.formats": ["merged", "zip"],
+        }
+    )
+    known = {"rules": ["nfkc", "lower_case"], "attacks": ["number"], "formats": ["merged", "adapter"]}
+    assert {problem.name: problem.message for problem in check_names(config, **known)} == {
         "dataset.normalize": "lower_cse is unknown; did you mean lower_case?",
         "dataset.augment.attacks": "numbr is unknown; did you mean number?",
+        "export.formats": "zip is unknown; there is adapter, merged",
     }
-    assert check_text_names(Config(), rules=[], attacks=[]) == []
+    assert check_names(Config(), rules=[], attacks=[], formats=["merged"]) == []

@@ -181,6 +181,14 @@ def test_config_commands_show_check_and_start_a_config(tmp_path: Path) -> None:
     call("config", "init", path, code=4)
 
 
+def test_a_name_that_does_not_exist_is_told_before_anything_is_made(toy_csv: Path, tmp_path: Path) -> None:
+    wrong = ("--set", "export.formats=[tflite]")
+    assert "tflite is unknown; there is adapter" in call("config", "validate", *wrong, code=2)
+    told = call("train", "--dataset", toy_csv, "--root", tmp_path / "output", *wrong, code=2)
+    assert "tflite is unknown; there is adapter" in told
+    assert not (tmp_path / "output").exists()
+
+
 def write_raid_file(path: Path, *, has_labels: bool) -> Path:
     """Write a tiny file in RAID's schema: 3 domains, texts with newlines and quotes, one empty."""
     rng = np.random.default_rng(0)
