@@ -71,6 +71,10 @@ def build_predictions(
     return pl.DataFrame(columns)
 
 
+ADDED_SLICE_COLUMNS = ("label", "predicted_label", "correct", "characters")
+"""Columns of the predictions that one can group by beside the source's own."""
+
+
 def find_slice_columns(prepared: pl.DataFrame) -> list[str]:
     """Name the source's columns that one can group by: flat values, and no prose."""
     canonical = {"row_id", "text", "label", "label_id"}

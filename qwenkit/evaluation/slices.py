@@ -114,6 +114,20 @@ class Slice:
     row_numbers: np.ndarray
 
 
+def check_slice_columns(wanted: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse columns to slice by that the data do not have.
+
+    Raises:
+        ConfigError: It names the first of them, and what there is.
+    """
+    missing = [name for name in wanted if name not in columns and name != LENGTH_BUCKET]
+    if missing:
+        raise ConfigError(
+            f'evaluation.slice_columns names "{safe_text(missing[0], limit=60)}", which is no column of this '
+            f"data; it has: {', '.join(safe_text(name, limit=40) for name in columns)}."
+        )
+
+
 def choose_slice_columns(
     predictions: pl.DataFrame, *, wanted: Sequence[str] = (), known: Sequence[str] = ()
 ) -> list[str]:
@@ -122,12 +136,7 @@ def choose_slice_columns(
     Raises:
         ConfigError: A column that the user named is not in the predictions.
     """
-    missing = [name for name in wanted if name not in predictions.columns and name != LENGTH_BUCKET]
-    if missing:
-        raise ConfigError(
-            f'evaluation.slice_columns names "{safe_text(missing[0], limit=60)}", which is no column of this '
-            f"data; it has: {', '.join(safe_text(name, limit=40) for name in predictions.columns)}."
-        )
+    check_slice_columns(wanted, predictions.columns)
     columns = [*wanted, *known, *SLICE_COLUMNS]
     can_cut_lengths = LENGTH_COLUMN in predictions.columns
     return [

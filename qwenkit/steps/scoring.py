@@ -116,14 +116,18 @@ def publish_evaluation(
 
     Raises:
         BusyError: Results on other rows lie there.
+        ConfigError: A column to slice by, or a target, cannot be had.
     """
     from qwenkit.evaluation.conduct import EvaluationTask, conduct_evaluation, show_outcome
+    from qwenkit.evaluation.predictions import ADDED_SLICE_COLUMNS, find_slice_columns
+    from qwenkit.evaluation.slices import check_slice_columns
 
     settings = config.evaluation
     if rows.origin is not None and may_reuse:
         advice = "choose another folder with --out, or overwrite them with --force"
         refuse_other_origin(plan.folder, rows.origin, what="holds results on", advice=advice)
-    # Before anything is scored: a target that cannot be had is an error.
+    # Before anything is scored: a column or a target that cannot be had is an error.
+    check_slice_columns(settings.slice_columns, [*find_slice_columns(rows.frame), *ADDED_SLICE_COLUMNS])
     points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
     ranks = find_ranks()
     scored = ranks.hand_out(lambda: recall_logits(plan, bundle.labels)) if may_reuse else None

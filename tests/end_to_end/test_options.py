@@ -77,6 +77,16 @@ def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
         assert bool(result.stderr) == bool(warning)
 
 
+def test_a_column_that_is_not_there_is_told_before_anything_is_scored(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwenkit.steps.scoring._score_rows", None)
+    words = ("--data", write_toy_csv(tmp_path / "x.csv", rows=16), "--out", tmp_path / "out")
+    asked = ("--root", run.parent, "--set", "evaluation.slice_columns=[genre]")
+    assert 'slice_columns names "genre"' in call("evaluate", run, *words, *asked, code=2)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_a_file_named_like_the_runs_own_evaluation_does_not_take_its_place(
     run: Path, tmp_path: Path, name: str
