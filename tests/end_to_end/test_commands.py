@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
 from qwenkit.artifacts import read_manifest, verify
-from qwenkit.cli.app import app
 from qwenkit.modeling.bundle import read_bundle
 from qwenkit.pipeline import QwenTrainingPipeline
-from tests.commands import call
+from tests.commands import call, call_for_json
 from tests.conftest import TINY_SETTINGS
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "polars", "matplotlib", "sklearn", "numpy")
@@ -63,7 +61,7 @@ def test_rows_add_up_in_the_manifest(finished: QwenTrainingPipeline) -> None:
 
 
 def test_status_finds_all_up_to_date_and_then_the_damage(finished: QwenTrainingPipeline) -> None:
-    found = json.loads(call("status", "--root", root_of(finished), "--json"))
+    (found,) = call_for_json("status", "--root", root_of(finished))
     assert {state["state"] for state in found["artifacts"]} == {"up to date"}
     damaged = finished.run_folder / "exported/adapter/README.md"
     content = damaged.read_bytes()
@@ -216,9 +214,7 @@ def test_a_raid_file_becomes_a_submission(finished: QwenTrainingPipeline, tmp_pa
     path = write_raid_file(tmp_path / "test.csv", has_labels=False)
     words = ("evaluate", finished.run_folder, "--raid", path, "--out", tmp_path / "out")
     told = ("--contact", "me@x.org", "--detector-name", "tiny", "--root", root_of(finished))
-    result = CliRunner().invoke(app, [str(word) for word in (*words, *told)])
-    assert result.exit_code == 0, result.output
-    assert "texts that are empty, ranked as the least machine-like: 1" in result.stderr
+    assert "texts that are empty, ranked as the least machine-like: 1" in call(*words, *told)
     predictions = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [one["id"] for one in predictions] == [f"id-{number}" for number in range(240)]
     scores = [one["score"] for one in predictions]

@@ -9,8 +9,8 @@ from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
 from qwenkit.files import read_json
 from qwenkit.pipeline import QwenTrainingPipeline
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS, write_toy_csv
-from tests.end_to_end.test_commands import call
 
 
 def settings(*more: str) -> list[str]:

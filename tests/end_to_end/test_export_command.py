@@ -8,7 +8,8 @@ from qwenkit.artifacts import read_manifest, verify
 from qwenkit.export.formats import FORMATS
 from qwenkit.files import read_json
 from qwenkit.pipeline import QwenTrainingPipeline
-from tests.end_to_end.test_commands import call, root_of
+from tests.commands import call
+from tests.end_to_end.test_commands import root_of
 
 
 def export(finished: QwenTrainingPipeline, out: Path, *options: str) -> str:

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from qwenkit.pipeline import QwenTrainingPipeline
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS, write_toy_csv
-from tests.end_to_end.test_commands import call
 
 TYPE = """
 import sys

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from qwenkit.artifacts import verify
 from qwenkit.cli.app import app
 from qwenkit.pipeline import QwenTrainingPipeline
-from tests.commands import call
+from tests.commands import call, call_for_json
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 
 
@@ -171,8 +171,8 @@ def test_export_out_takes_every_format_and_leaves_the_run_alone(run: Path, tmp_p
     call("export", run, "--root", run.parent, *formats, "--out", tmp_path / "exports")
     for name in ("merged", "adapter"):
         verify(tmp_path / "exports" / name, deep=True)
-        printed = call("predict", tmp_path / "exports" / name, "the dog in the mud", "--json")
-        assert json.loads(printed)["label"] == "Human_Written"
+        (record,) = call_for_json("predict", tmp_path / "exports" / name, "the dog in the mud")
+        assert record["label"] == "Human_Written"
     assert sorted(run.rglob("*")) == before
 
 
@@ -180,7 +180,7 @@ def test_export_out_takes_every_format_and_leaves_the_run_alone(run: Path, tmp_p
 
 
 def test_json_of_each_stage_command_is_one_object_and_nothing_else(toy_csv: Path, tmp_path: Path) -> None:
-    root = ("--root", tmp_path / "output", "--json")
+    root = ("--root", tmp_path / "output")
     settings = [part for setting in TINY_SETTINGS for part in ("--set", setting)]
     data = ("--dataset", toy_csv, *settings)
     run = tmp_path / "output" / "tiny-toy"
@@ -194,13 +194,13 @@ def test_json_of_each_stage_command_is_one_object_and_nothing_else(toy_csv: Path
     }
     made = {"prepare": "prepare", "tokenize": "tokenize", "train": "train", "run": "export"}
     for command, arguments in commands.items():
-        result = json.loads(call(command, *arguments, *root))
+        (result,) = call_for_json(command, *arguments, *root)
         folder = Path(result["folders"][made.get(command, command)])
         assert (folder / "manifest.json").is_file(), command
         assert result["run"] == (None if command in ("prepare", "tokenize") else str(run)), command
         if command in ("evaluate", "run"):
             assert result["post_metrics"]["rows"] == 32
-    states = json.loads(call("status", *root))
+    (states,) = call_for_json("status", *root)
     assert {state["stage"] for state in states["artifacts"]} >= {
         "prepare",
         "tokenize",

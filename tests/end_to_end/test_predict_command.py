@@ -1,16 +1,14 @@
 """qwenkit predict: what it reads, decides and writes."""
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from qwenkit.pipeline import QwenTrainingPipeline
-from tests.commands import call
+from tests.commands import call, call_for_json
 
 TEXTS = ["the dog in the mud, said my brother", "delve into the seamless tapestry", 'a "quoted", text']
 
@@ -20,13 +18,8 @@ def run(finished: QwenTrainingPipeline) -> Path:
     return finished.run_folder
 
 
-def read_records(*arguments: object, stdin: str | None = None) -> list[dict[str, Any]]:
-    printed = call("predict", *arguments, "--json", stdin=stdin)
-    return [json.loads(line) for line in printed.splitlines()]
-
-
 def test_predict_prints_a_line_a_text(run: Path) -> None:
-    records = read_records(run, "the dog in the mud", "delve into the tapestry")
+    records = call_for_json("predict", run, "the dog in the mud", "delve into the tapestry")
     assert [record["text"] for record in records] == ["the dog in the mud", "delve into the tapestry"]
     for record in records:
         assert sum(record["probabilities"].values()) == pytest.approx(1)
@@ -52,8 +45,8 @@ def test_predict_decides_at_an_operating_point_stored_or_chosen_on_validation(
 def test_predict_says_uncertain_only_where_it_may(run: Path) -> None:
     texts = ("the dog in the mud", "delve into the tapestry", "the delve")
     asked = ("--operating-point", "fpr=0.05")
-    decided = [record["decision"] for record in read_records(run, *texts, *asked)]
-    careful = [record["decision"] for record in read_records(run, *texts, *asked, "--abstain")]
+    decided = [record["decision"] for record in call_for_json("predict", run, *texts, *asked)]
+    careful = [record["decision"] for record in call_for_json("predict", run, *texts, *asked, "--abstain")]
     assert set(decided) <= {"AI_Generated", "Human_Written"}
     for plain, cautious in zip(decided, careful, strict=True):
         assert cautious in (plain, "uncertain")
@@ -87,7 +80,7 @@ def write_inputs(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl", "parquet", "-"])
 def test_predict_reads_every_kind_of_input(run: Path, tmp_path: Path, suffix: str) -> None:
     source = "-" if suffix == "-" else write_inputs(tmp_path)[suffix]
-    records = read_records(run, "--input", source, stdin="\n".join(TEXTS))
+    records = call_for_json("predict", run, "--input", source, stdin="\n".join(TEXTS))
     assert [record["text"] for record in records] == TEXTS
     assert [record["label"] for record in records][:2] == ["Human_Written", "AI_Generated"]
 
@@ -97,7 +90,7 @@ def test_predict_finds_the_newest_run_where_the_config_says(
 ) -> None:
     (tmp_path / "config.yaml").write_text(f'paths: {{root: "{run.parent}"}}\n')
     monkeypatch.chdir(tmp_path)
-    assert read_records(TEXTS[0])[0]["label"] == "Human_Written"
+    assert call_for_json("predict", TEXTS[0])[0]["label"] == "Human_Written"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

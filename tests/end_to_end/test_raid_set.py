@@ -10,9 +10,9 @@ from qwenkit.artifacts import read_manifest
 from qwenkit.console import Console
 from qwenkit.files import read_json
 from qwenkit.steps.raid import read_raid
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS
 from tests.data.raid_rows import ROWS_A_SOURCE, write_raid_csv
-from tests.end_to_end.test_commands import call
 
 ROWS = 16 * ROWS_A_SOURCE
 SETTINGS = [

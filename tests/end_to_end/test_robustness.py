@@ -14,8 +14,8 @@ import pytest
 from qwenkit.modeling.predictor import Predictor
 from qwenkit.steps.robustness import list_lengths, sample_evenly
 from qwenkit.text.attacks import ATTACKS, attack_text
+from tests.commands import call
 from tests.conftest import TINY_SETTINGS, write_toy_csv
-from tests.end_to_end.test_commands import call
 
 
 @pytest.fixture(scope="module")

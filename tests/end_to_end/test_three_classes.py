@@ -1,6 +1,5 @@
 """Three classes whose column holds numbers, from the rows to the report: as a user types it."""
 
-import json
 import random
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 
 from qwenkit.files import read_json
 from qwenkit.modeling.bundle import read_bundle
+from tests.commands import call, call_for_json
 from tests.conftest import COMMON
-from tests.end_to_end.test_commands import call
 from tests.end_to_end.test_data_one_can_trust import settings
 
 WORDS = {0: ["dog", "rain", "bus", "mud"], 1: ["delve", "robust", "pivotal"], 2: ["goal", "match", "league"]}
@@ -76,7 +75,7 @@ def test_three_classes_are_scored_and_reported(run_folder: Path) -> None:
 
 
 def test_model_of_three_classes_predicts_their_names(run_folder: Path) -> None:
-    record = json.loads(call("predict", run_folder, "the goal in the match of the league", "--json"))
+    (record,) = call_for_json("predict", run_folder, "the goal in the match of the league")
     assert list(record["probabilities"]) == CLASSES
     assert sum(record["probabilities"].values()) == pytest.approx(1)
 

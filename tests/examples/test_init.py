@@ -1,6 +1,5 @@
 """qwenkit init: three files to start from, never over the user's own, that work where they land."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import yaml
 
 import qwenkit
 from qwenkit.config import config_to_yaml, load_config
-from tests.commands import call
+from tests.commands import call, call_for_json
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 from tests.hub.conftest import DATASET, MODEL, TEXTS
 from tests.hub.hub_server import serve_hub
@@ -48,7 +47,7 @@ def test_init_leaves_a_users_file_alone_unless_forced(tmp_path: Path) -> None:
 
 def test_init_tells_a_program_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = json.loads(call("init", "--json"))
+    (told,) = call_for_json("init")
     assert sorted(told["written"]) == FILES
     assert told["next"] == "qwenkit run --dataset 10k"
 
