@@ -17,6 +17,8 @@ _NO_MEMORY_WORDS = (
     "can't allocate memory",
     "not enough memory",
     "CUDA out of memory",
+    "CUDA error: out of memory",
+    "[CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 _MOST_LINKS = 10

@@ -52,6 +52,9 @@ def probe_micro_batch_tokens(trainer: Any, model: Any) -> int:
         model.zero_grad()
         free_cached_memory(device)
         random_state.restore(device)
+        if limit is not None:
+            # What was tried is no part of what training is said to have taken.
+            torch.cuda.reset_peak_memory_stats(device)
     documents = int(trainer.accelerator.gather(torch.tensor([documents], device=device)).min())
     if documents == 0:
         raise ResourceError(f"out of memory: not even one document of {width} tokens fits: {CURE}.")
@@ -59,14 +62,16 @@ def probe_micro_batch_tokens(trainer: Any, model: Any) -> int:
 
 
 def find_largest(fits: Callable[[int], bool], *, most: int) -> int:
-    """Find about the largest number that fits: double, then halve the gap down to an eighth.
+    """Find about the largest number that fits: double from 2 on, then halve the gap down to an eighth.
+
+    One is a size of its own to a compiler, so it is tried only where two do not fit.
 
     Returns:
         A number that fitted, at most `most`; 0 where not even 1 did.
     """
     good, bad = 0, most + 1
     while good < most and bad - good > max(1, good // 8):
-        middle = (good + bad) // 2 if bad <= most else min(max(1, 2 * good), most)
+        middle = (good + bad) // 2 if bad <= most else min(max(2, 2 * good), most)
         if fits(middle):
             good = middle
         else:
