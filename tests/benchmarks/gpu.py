@@ -20,6 +20,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+import torch._dynamo
 from transformers import Qwen3Config
 
 from qwenkit.config import Config
@@ -87,7 +88,7 @@ def run_variants(scale: Scale, *, product_size: int) -> Iterator[dict[str, Any]]
         for number, variant in enumerate(variants):
             speeds = []
             for repetition in range(REPETITIONS):
-                _free_memory()
+                _begin_anew()
                 folder = Path(name) / f"{number}-{repetition}"
                 speeds.append(variant.train(load_variant(variant, scale), documents, folder))
             rate = median(speed.rate for speed in speeds)
@@ -118,8 +119,11 @@ def _read_peak_gigabytes() -> float | None:
     return round(torch.cuda.max_memory_allocated() / 1e9, 2) if torch.cuda.is_available() else None
 
 
-def _free_memory() -> None:
+def _begin_anew() -> None:
+    """Leave nothing of the variant before: its memory, its compiled layers, its precision."""
     gc.collect()
+    torch._dynamo.reset()
+    torch.backends.fp32_precision = "none"
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

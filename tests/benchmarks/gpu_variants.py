@@ -17,6 +17,7 @@ from qwenkit.modeling.base import choose_device, load_base_model, resolve_dtype
 from qwenkit.modeling.classifier import quiet_transformers
 from qwenkit.modeling.device import describe_machine
 from qwenkit.modeling.identity import identify_base
+from qwenkit.training.arguments import count_spare_cores
 from tests.benchmarks.workload import (
     LABELS,
     LONGEST,
@@ -116,8 +117,16 @@ def list_variants(base: Path, scale: Scale) -> list[Variant]:
     def stock(config: Config) -> Callable[[Any, datasets.Dataset, Path], Speed]:
         def train(model: Any, documents: datasets.Dataset, folder: Path) -> Speed:
             ordered = order_as_ours(documents, config)
-            options = {"vocab_size": scale.vocab_size, "bf16": torch.cuda.is_available()}
-            return time_stock(model, ordered, config, folder, skip=SKIPPED_STEPS, **options)
+            return time_stock(
+                model,
+                ordered,
+                config,
+                folder,
+                vocab_size=scale.vocab_size,
+                skip=SKIPPED_STEPS,
+                bf16=torch.cuda.is_available(),
+                dataloader_num_workers=min(config.training.dataloader_num_workers, count_spare_cores()),
+            )
 
         return train
 

@@ -75,6 +75,11 @@ class Stopwatch(TrainerCallback):
         self._marks: list[_Mark] = []
         self._hook = model.register_forward_pre_hook(self._count, with_kwargs=True)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget what was run to try how much fits."""
+        self._padded_tokens = 0
+        self._real_tokens.zero_()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note where a step ends."""
         if self._device.type == "cuda":

@@ -90,6 +90,7 @@ def test_attention_runs_as_one_fused_causal_kernel(base_folder, device):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_the_driver_too_sees_no_wait_in_a_step(make_trainer):
     """What happens inside a kernel's launch, CUDA alone can tell."""
     config = make_config(max_steps=2, logging_steps=50, eval_steps=50, load_best_model_at_end=False)
