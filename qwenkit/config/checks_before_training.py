@@ -24,7 +24,8 @@ class Machine:
         has_bf16: It computes in bfloat16, if slowly.
         is_gpu: It is one that CUDA programs run on.
         has_quantization: bitsandbytes works on it.
-        has_compiler: What torch.compile needs is there: a C++ compiler for a CPU, triton for a GPU.
+        has_compiler: What torch.compile needs is there: a C++ compiler for a CPU; for a GPU triton,
+            a C compiler and Python's headers.
         has_liger: Liger's kernels are installed.
     """
 
@@ -141,7 +142,8 @@ def _check_kernels(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
     """Find switches for speed that this machine cannot turn."""
     device = show_name(machine.name)
     if config.training.compile and not machine.has_compiler:
-        needed = "triton (pip install triton)" if machine.is_gpu else "a C++ compiler (apt install g++)"
+        on_gpu = "triton, a C compiler or Python's headers (pip install triton; apt install gcc python3-dev)"
+        needed = on_gpu if machine.is_gpu else "a C++ compiler (apt install g++)"
         yield ConfigProblem("training.compile", f"{device} lacks {needed}; install it or set this to false")
     if not config.training.liger:
         return

@@ -63,6 +63,8 @@ def look_at_gpu() -> Gpu:
     """Ask the driver and torch."""
     import torch
 
+    from qwenkit.modeling.device import has_bf16
+
     driver = find_driver()
     if not torch.cuda.is_available():
         return Gpu(driver=driver, torch_cuda=torch.version.cuda)
@@ -71,7 +73,7 @@ def look_at_gpu() -> Gpu:
         torch_cuda=torch.version.cuda,
         name=torch.cuda.get_device_name(),
         bytes=int(torch.cuda.get_device_properties(0).total_memory),
-        has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+        has_bf16=has_bf16(),
     )
 
 

@@ -162,7 +162,7 @@ for split, part in splits.items():
 
 # ---- 4. The base model, quantized, with a new class head ----
 device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-uses_bf16 = BF16 and device.type == "cuda" and torch.cuda.is_bf16_supported()
+uses_bf16 = BF16 and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 logging.disable(logging.WARNING)  # of the missing head, which is drawn below
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's business
 transformers.logging.disable_progress_bar()

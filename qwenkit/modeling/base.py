@@ -104,9 +104,11 @@ def resolve_dtype(dtype: str, device: Any) -> str:
     """Decide what "auto" means: bfloat16 on a GPU that has it, float32 elsewhere."""
     import torch
 
+    from qwenkit.modeling.device import has_bf16
+
     if dtype != "auto":
         return dtype
-    return "bfloat16" if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.device(device).type == "cuda" and has_bf16() else "float32"
 
 
 @contextmanager

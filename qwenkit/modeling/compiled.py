@@ -3,7 +3,11 @@
 import warnings
 from typing import Any
 
+import torch
+import torch._dynamo
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+MOST_FORMS = 64
 
 
 def compile_layers(model: Any, *, backend: str = "inductor") -> int:
@@ -17,6 +21,9 @@ def compile_layers(model: Any, *, backend: str = "inductor") -> int:
     """
     # The compiler looks at the gradients of all that goes into a layer, and torch warns of its own look.
     warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+    # All layers and models of a process share one piece of code, of which torch keeps 8 forms unless told
+    # otherwise: of one document and of several, trained, merged and scored, with and without gradients.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_FORMS)
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
         layer.compile(dynamic=True, backend=backend)

@@ -1,6 +1,7 @@
 """What the machine can do and what layers a model has, as plain values for the checks of the config."""
 
 import os
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -27,12 +28,23 @@ def describe_machine() -> Machine:
         )
     return Machine(
         name=torch.cuda.get_device_name(),
-        has_bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+        has_bf16=has_bf16(),
         is_gpu=True,
         has_quantization=has_quantization,
-        has_compiler=find_spec("triton") is not None,
+        has_compiler=find_spec("triton") is not None and _has_c_compiler(),
         has_liger=find_spec("liger_kernel") is not None,
     )
+
+
+def has_bf16() -> bool:
+    """Tell whether there is a GPU that computes in bfloat16; torch says so too of one that emulates it."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _has_c_compiler() -> bool:
+    """Look for what triton builds its launcher with, on each machine anew."""
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    return headers.is_file() and any(which(name) for name in (os.environ.get("CC") or "gcc", "clang"))
 
 
 def find_device_bytes() -> int:

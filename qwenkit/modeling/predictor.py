@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from qwenkit.errors import DataError, ResourceError
+from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.bundle import LoadedClassifier, load_model
 from qwenkit.modeling.classifier import no_mask_arguments
+from qwenkit.modeling.kernels import fused_attention
 from qwenkit.modeling.merging import merged_where_exact
 from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.precision import arithmetic, find_dtype
@@ -178,6 +180,7 @@ def predict_logits(
     results: list[tuple[np.ndarray, np.ndarray]] = []
     try:
         with ExitStack() as stack:
+            stack.enter_context(fused_attention())
             if len(batches) >= MERGE_FROM_BATCHES:
                 # Short documents make a cheap trial; the very last batch may hold one only.
                 trial, tolerance = partial(score, batches[-2]), MERGE_TOLERANCE[dtype]
@@ -255,15 +258,17 @@ def _forward(model: nn.Module, batch: torch.Tensor) -> np.ndarray:
         input_ids = batch.to(next(model.parameters()).device)
         logits = model(input_ids=input_ids, use_cache=False, **no_mask_arguments(model)).logits
         return logits.float().cpu().numpy()
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         if is_sharded(model):
             raise ResourceError(
-                f"{len(batch)} documents of {batch.shape[1]} tokens do not fit into the GPU's memory, and "
+                f"{len(batch)} documents of {batch.shape[1]} tokens do not fit into the device's memory, and "
                 "other ranks wait for this one's part of the model: lower evaluation.batch_tokens."
             ) from error
         if len(batch) == 1:
             raise ResourceError(
-                f"one document of {batch.shape[1]} tokens does not fit into the GPU's memory: free some."
+                f"one document of {batch.shape[1]} tokens does not fit into the device's memory: free some."
             ) from error
     torch.cuda.empty_cache()
     half = len(batch) // 2

@@ -8,6 +8,7 @@ import torch
 
 from qwenkit.console import Console
 from qwenkit.modeling.compiled import compile_layers
+from qwenkit.modeling.device import has_bf16
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.arguments import build_training_arguments
 from qwenkit.training.launcher import wants_sharding
@@ -117,7 +118,7 @@ def build_trainer(
 def _computes_in_bf16(model: Any, *, is_wanted: bool, has_gpu: bool) -> bool:
     """Use autocast where the weights are bfloat16 (the head is not), or where it is wanted and pays."""
     has_bf16_weights = any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
-    return has_bf16_weights or (is_wanted and has_gpu and torch.cuda.is_bf16_supported())
+    return has_bf16_weights or (is_wanted and has_gpu and has_bf16())
 
 
 def _complete_record(record: RunRecord, weights: list[float], train_rows: int, config: "Config") -> RunRecord:
