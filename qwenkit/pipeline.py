@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qwenkit.artifacts import verify
 from qwenkit.config import Config, config_to_yaml, load_config
 from qwenkit.console import Console
 from qwenkit.files import read_json, replace_file
@@ -167,6 +168,16 @@ class QwenTrainingPipeline:
                 self.console.info(note)
         self.dataset_name = dataset_id(self.config.dataset.name) if self.config.dataset.name else None
         return self.config
+
+    def check_before_data(self) -> None:
+        """Find what cannot be trained whatever the rows are; for commands, where no code adds anything."""
+        from qwenkit.steps.settings import check_before_data
+        from qwenkit.training.checkpoints import resolve_resume
+
+        self._loaded.require(check_before_data(self.config))
+        wanted = self.config.training.resume_from_checkpoint
+        if wanted not in (None, "auto") and (checkpoint := resolve_resume(wanted, Path(wanted))):
+            verify(checkpoint, deep=False)
 
     @after("load_config")
     def initialize_wandb(self) -> None:
@@ -405,8 +416,11 @@ class QwenTrainingPipeline:
         self._loaded.validate_again(self.config)
         # An interrupted run of the same settings goes on by itself: bit for bit what it would have been.
         is_fresh = self._books.is_forced(TRAIN)
-        wanted = self.config.training.resume_from_checkpoint or (None if is_fresh else "auto")
-        checkpoint = resolve_resume(wanted, self.run_folder, warn=self.console.warn)
+        wanted = self.config.training.resume_from_checkpoint
+        # Nobody asked for a checkpoint, so one of other settings is left where it lies.
+        own = None if wanted else self.trainer.plan.record.fingerprint
+        wanted = wanted or (None if is_fresh else "auto")
+        checkpoint = resolve_resume(wanted, self.run_folder, fingerprint=own, warn=self.console.warn)
         if checkpoint is not None:
             self.console.info(f"going on from {checkpoint} (--force starts over)")
         self.console.info(describe_work(self.trainer.args, self.train_tokenized))
@@ -478,6 +492,8 @@ class QwenTrainingPipeline:
         folder = out or saved.evaluation_folder(self.workspace, rows.name)
         plan = self._plan_evaluation(folder, rows, saved=saved)
         self.console.header("evaluate", f"{saved.folder} on {rows.title}")
+        if out is not None:
+            self._books.refuse_other_results(plan)
         if self._books.must_make(plan):
             before = saved.run / EVALUATE.folder / BEFORE if saved.run and rows.name is None else None
             self._publish_evaluation(

@@ -111,7 +111,8 @@ def choose_run_folder(
     for candidate in _candidate_names(name, is_explicit=is_explicit):
         folder = workspace.root / candidate
         differences = _differences(folder, plan)
-        if not differences or force:
+        # --force overwrites what was named; of runs that nobody named, only the very same one is redone.
+        if not differences or (force and is_explicit):
             return folder, reason
         if is_explicit:
             raise BusyError(

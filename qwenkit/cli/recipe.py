@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwenkit.console import Console
@@ -33,6 +34,12 @@ def open_pipeline(
     return QwenTrainingPipeline(console=console, force=[stage] if force and stage else force, **arguments)
 
 
+def find_root(pipeline: "QwenTrainingPipeline") -> str | None:
+    """Give the root that the next command has to be told; None where it finds it by itself."""
+    root = Path(pipeline.config.paths.root)
+    return None if root == Path("output") else str(root)
+
+
 def finish(
     console: Console,
     pipeline: "QwenTrainingPipeline",
@@ -51,15 +58,19 @@ def finish(
     if report is not None:
         console.info(f"report: {report}")
     command = NEXT[command].format(run=shlex.quote(str(pipeline.run_folder or "MODEL")))
-    console.next(" ".join([command, *map(shlex.quote, _write_options(given or {}))]))
+    console.next(write_command(command, given or {}))
 
 
-def _write_options(given: Mapping[str, object]) -> list[str]:
-    """Write options as they were given; None is one that was not, and each value of a list has its own."""
+def write_command(command: str, given: Mapping[str, object]) -> str:
+    """Write a command with options as they were given, such that it can be typed.
+
+    Args:
+        given: By name; None is one that was not given, and each value of a list has its own.
+    """
     pairs = [
         (f"--{name}", str(value))
         for name, values in given.items()
         for value in (values if isinstance(values, list) else [values])
         if value is not None
     ]
-    return [word for pair in pairs for word in pair]
+    return " ".join([command, *(shlex.quote(word) for pair in pairs for word in pair)])

@@ -8,7 +8,7 @@ import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
-from qwenkit.cli.recipe import finish, open_pipeline
+from qwenkit.cli.recipe import find_root, finish, open_pipeline
 from qwenkit.errors import ConfigError
 from qwenkit.export.formats import FORMATS
 
@@ -115,11 +115,11 @@ def evaluate(
         pipeline.load_trained(model, weights=False)
         if raid is not None:
             pipeline.write_raid_submission(raid, out=out, detector_name=detector_name, contact=contact)
-            finish(console, pipeline, "evaluate")
+            finish(console, pipeline, "evaluate", given={"root": find_root(pipeline)})
             return
         pipeline.initialize_wandb()
         pipeline.run_post_evaluation(split=split, data=data, out=out)
-        finish(console, pipeline, "evaluate")
+        finish(console, pipeline, "evaluate", given={"root": find_root(pipeline)})
 
 
 def _refuse_idle(options: Mapping[str, Any], reason: str) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
-from qwenkit.cli.recipe import finish, open_pipeline
+from qwenkit.cli.recipe import find_root, finish, open_pipeline
 from qwenkit.console import Console
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def train(
         )
         try:
             pipeline.load_config()
+            pipeline.check_before_data()
             pipeline.initialize_wandb()
             pipeline.load_datasets()
             pipeline.create_label_mappings()
@@ -143,7 +144,7 @@ def train(
             pipeline.print_summary()
         finally:
             pipeline.cleanup()
-        finish(console, pipeline, "train", given={"root": root})
+        finish(console, pipeline, "train", given={"root": find_root(pipeline)})
 
 
 def run(
@@ -214,6 +215,8 @@ def demo(
 
 
 def _run_and_export(console: Console, pipeline: "QwenTrainingPipeline") -> None:
+    pipeline.load_config()
+    pipeline.check_before_data()
     pipeline.run()
     pipeline.export()
     finish(console, pipeline, "run")

@@ -56,9 +56,13 @@ def check_before_training(
         *_check_train_rows(config, train_rows),
         *_check_length(config, model_max_length),
         *_check_modules(config, module_names),
-        *_check_machine(config, machine),
-        *_check_kernels(config, machine),
+        *check_machine(config, machine),
     ]
+
+
+def check_machine(config: Config, machine: Machine) -> list[ConfigProblem]:
+    """Find what the machine cannot give."""
+    return [*_check_precision(config, machine), *_check_kernels(config, machine)]
 
 
 def check_before_sharding(config: Config, *, has_own_base: bool, is_gpu: bool) -> list[ConfigProblem]:
@@ -125,7 +129,7 @@ def _check_modules(config: Config, module_names: Collection[str]) -> Iterator[Co
             yield ConfigProblem(setting, f"the model has no {list_names(missing)}; it has {has}")
 
 
-def _check_machine(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
+def _check_precision(config: Config, machine: Machine) -> Iterator[ConfigProblem]:
     device, quantization = show_name(machine.name), config.quantization
     if config.model.dtype == "bfloat16" and not machine.has_bf16:
         yield ConfigProblem("model.dtype", f"{device} does not compute in bfloat16; take auto or float32")

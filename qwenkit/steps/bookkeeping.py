@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qwenkit.artifacts import Staging
+from qwenkit.artifacts import Staging, read_manifest
 from qwenkit.config import Config, flatten_config
 from qwenkit.console import Console
-from qwenkit.errors import ConfigError
+from qwenkit.errors import ArtifactError, BusyError, ConfigError
 from qwenkit.ranks import find_ranks
-from qwenkit.stages import PREPARE, TOKENIZE, Stage, StagePlan
+from qwenkit.stages import PREPARE, TOKENIZE, TRAIN, Stage, StagePlan
 from qwenkit.steps.order import STEPS, TRAINING_STEPS
 
 # The main rank makes these by itself; in the others all ranks take part.
@@ -100,6 +100,27 @@ class Bookkeeper:
         # Before the work that would end there.
         plan.refuse_foreign()
         return ["--force"] if self.is_forced(plan.stage) else plan.find_reasons_to_redo()
+
+    def refuse_other_results(self, plan: StagePlan) -> None:
+        """Keep results that a user put into a folder of their choice, if they are not of this model and kind.
+
+        Raises:
+            BusyError: Other results lie there, and no --force was given.
+        """
+        try:
+            manifest = None if self.is_forced(plan.stage) else read_manifest(plan.folder)
+        except ArtifactError:
+            return
+        if manifest is None or manifest.stage != plan.stage.name:
+            return
+        is_same_model = manifest.inputs.get(TRAIN.name) == plan.inputs.get(TRAIN.name)
+        if is_same_model and manifest.identity.keys() == plan.identity.keys():
+            return
+        what = "of another kind" if is_same_model else "of another model"
+        raise BusyError(
+            f"{plan.folder} holds results {what}: choose another folder with --out, or overwrite them "
+            "with --force."
+        )
 
     def is_forced(self, stage: Stage) -> bool:
         """Tell whether a stage is redone even where it is up to date."""

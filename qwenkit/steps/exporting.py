@@ -46,6 +46,8 @@ def export_saved(
             identity=identify_export(name, config.export),
         )
         console.header("export", f"{saved.folder} -> {plan.folder}")
+        if out is not None:
+            books.refuse_other_results(plan)
         if books.must_make(plan):
             work = partial(
                 _publish, plan, name, saved=saved, config=config, workspace=workspace, console=console

@@ -70,6 +70,8 @@ def submit_to_raid(
         },
     )
     console.header("evaluate", f"{saved.folder} on {path} (RAID)")
+    if out is not None:
+        books.refuse_other_results(plan)
     if books.must_make(plan):
         metadata = describe_submission(name, contact, console=console)
         _publish(plan, path, metadata, give_model=give_model, bundle=bundle, config=config, console=console)

@@ -128,7 +128,9 @@ def publish_evaluation(
         refuse_other_origin(plan.folder, rows.origin, what="holds results on", advice=advice)
     # Before anything is scored: a column or a target that cannot be had is an error.
     check_slice_columns(settings.slice_columns, [*find_slice_columns(rows.frame), *ADDED_SLICE_COLUMNS])
-    points = collect_points(bundle, settings.extra_target_fprs, validation_predictions)
+    # A model that is still to be trained has no validation predictions to choose a threshold on.
+    extra_targets = settings.extra_target_fprs if plan.identity["is_trained"] else ()
+    points = collect_points(bundle, extra_targets, validation_predictions)
     ranks = find_ranks()
     scored = ranks.hand_out(lambda: recall_logits(plan, bundle.labels)) if may_reuse else None
     if scored is not None:

@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 
 from qwenkit.config import Config, check_metric
-from qwenkit.config.checks_before_training import check_before_sharding, check_before_training
+from qwenkit.config.checks_before_training import (
+    check_before_sharding,
+    check_before_training,
+    check_machine,
+)
 from qwenkit.config.problems import ConfigProblem
 from qwenkit.export.formats import FORMATS, describe_missing
 from qwenkit.metrics import compute_metrics, flatten_metrics
@@ -30,6 +34,11 @@ def check_open_names(config: Config, *, own_metrics: bool) -> list[ConfigProblem
         if name in FORMATS and (missing := describe_missing(name)):
             problems.append(ConfigProblem("export.formats", f"{name} {missing}"))
     return problems
+
+
+def check_before_data(config: Config) -> list[ConfigProblem]:
+    """Find what cannot be trained here whatever the rows are, for settings that no code adds to."""
+    return [*check_open_names(config, own_metrics=False), *check_machine(config, describe_machine())]
 
 
 def check_launcher(config: Config, *, has_own_base: bool) -> list[ConfigProblem]:

@@ -79,15 +79,20 @@ def list_checkpoints(run_folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def find_resumable_checkpoint(run_folder: Path, *, warn: Callable[[str], None] | None = None) -> Path | None:
+def find_resumable_checkpoint(
+    run_folder: Path, *, fingerprint: str | None = None, warn: Callable[[str], None] | None = None
+) -> Path | None:
     """Find the checkpoint with the highest step whose every byte is as it was written.
 
     Args:
+        fingerprint: Of the run that wrote it; None takes any.
         warn: Told about each later one that is passed over, and why.
     """
     for _, folder in reversed(list_checkpoints(run_folder)):
         try:
-            verify(folder, deep=True)
+            manifest = verify(folder, deep=True)
+            if fingerprint not in (None, manifest.fingerprint):
+                raise ArtifactError("it is of a run with other settings.")
         except ArtifactError as error:
             if warn is not None:
                 warn(f"{folder.name} is passed over: {error}")
@@ -97,12 +102,17 @@ def find_resumable_checkpoint(run_folder: Path, *, warn: Callable[[str], None] |
 
 
 def resolve_resume(
-    resume: str | Path | None, run_folder: Path, *, warn: Callable[[str], None] | None = None
+    resume: str | Path | None,
+    run_folder: Path,
+    *,
+    fingerprint: str | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Path | None:
     """Turn what --resume was given into a checkpoint folder.
 
     Args:
         resume: None, "auto" (this run's newest whole checkpoint, or a fresh start), a checkpoint or a run.
+        fingerprint: Of this run, so that "auto" passes over what another left in its folder.
 
     Raises:
         ArtifactError: A path was given and no whole checkpoint lies there.
@@ -110,7 +120,7 @@ def resolve_resume(
     if resume is None:
         return None
     if str(resume) == "auto":
-        return _agree_on_checkpoint(run_folder, warn=warn)
+        return _agree_on_checkpoint(run_folder, fingerprint=fingerprint, warn=warn)
     folder = Path(resume)
     if CHECKPOINT_NAME.fullmatch(folder.resolve().name):
         return folder
@@ -123,9 +133,13 @@ def resolve_resume(
     return checkpoint
 
 
-def _agree_on_checkpoint(run_folder: Path, *, warn: Callable[[str], None] | None) -> Path | None:
+def _agree_on_checkpoint(
+    run_folder: Path, *, fingerprint: str | None = None, warn: Callable[[str], None] | None
+) -> Path | None:
     """Let the main rank look, once, and tell the others what it found."""
-    found = find_ranks().decide(lambda: str(find_resumable_checkpoint(run_folder, warn=warn) or ""))
+    found = find_ranks().decide(
+        lambda: str(find_resumable_checkpoint(run_folder, fingerprint=fingerprint, warn=warn) or "")
+    )
     return Path(found) if found else None
 
 

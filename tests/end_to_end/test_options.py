@@ -15,6 +15,8 @@ from qwenkit.pipeline import QwenTrainingPipeline
 from tests.commands import call, call_for_json
 from tests.conftest import TINY_SETTINGS, write_toy_csv
 
+TEXTS = ["the dog in the mud, said my brother", "delve into the seamless tapestry"]
+
 
 @pytest.fixture(scope="module")
 def run(finished: QwenTrainingPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -160,6 +162,31 @@ def test_evaluate_on_another_data_set_scores_its_test_split(run: Path, tmp_path:
 def test_evaluate_refuses_a_data_set_of_the_same_name_from_elsewhere(run: Path, tmp_path: Path) -> None:
     same_name = write_toy_csv(tmp_path / "toy.csv", rows=80, seed=8)
     call("evaluate", run, "--root", run.parent, "--dataset", same_name, code=4)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export", "raid"])
+def test_results_of_another_model_are_not_overwritten_unless_told_to(
+    run: Path, tmp_path: Path, command: str
+) -> None:
+    data = write_toy_csv(tmp_path / "other.csv", rows=16, seed=5)
+    pl.DataFrame({"id": ["a", "b"], "generation": TEXTS}).write_csv(tmp_path / "raid.csv")
+    out = ("--root", run.parent, "--out", tmp_path / "out")
+    made = {
+        "evaluate": ("evaluate", "{}", "--data", data, *out),
+        "export": ("export", "{}", "--format", "adapter", *out),
+        "raid": ("evaluate", "{}", "--raid", tmp_path / "raid.csv", *out),
+    }
+    checkpoint = next(run.glob("checkpoint-*"))
+
+    def make(kind: str, model: Path, *more: str, code: int = 0) -> str:
+        return call(*(model if word == "{}" else word for word in made[kind]), *more, code=code)
+
+    make(command, run)
+    assert "holds results of another model" in make(command, checkpoint, code=4)
+    make(command, checkpoint, "--force")
+    if command == "raid":
+        make("evaluate", checkpoint, "--force")
+        assert "holds results of another kind" in make("raid", checkpoint, code=4)
 
 
 # ---- export ----

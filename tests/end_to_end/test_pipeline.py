@@ -91,6 +91,32 @@ def test_a_subset_is_scored_while_training_and_all_rows_at_its_end(toy_csv: Path
     assert stored.height == len(pipeline.val_tokenized) > 10
 
 
+def test_force_overwrites_no_run_with_other_settings_that_nobody_named(toy_csv: Path, tmp_path: Path) -> None:
+    made = [make(toy_csv, tmp_path, max_steps=steps) for steps in (2, 3)]
+    again = make(toy_csv, tmp_path, max_steps=3, force=["train"])
+    named = make(toy_csv, tmp_path, max_steps=4, force=["train"], run_name="tiny-toy")
+    for pipeline in (*made, again, named):
+        try:
+            pipeline.train()
+        finally:
+            pipeline.cleanup()
+    folders = [pipeline.run_folder.name for pipeline in (*made, again, named)]
+    assert folders == ["tiny-toy", "tiny-toy-2", "tiny-toy-2", "tiny-toy"]
+
+
+def test_a_threshold_of_ones_own_waits_until_there_is_a_trained_model(toy_csv: Path, tmp_path: Path) -> None:
+    pipeline = make(toy_csv, tmp_path, max_steps=2)
+    pipeline.load_config()
+    pipeline.config.evaluation.extra_target_fprs = [0.2]
+    try:
+        pipeline.run_pre_evaluation()
+        assert pipeline.pre_metrics["rows"] == 20
+        pipeline.run_post_evaluation()
+    finally:
+        pipeline.cleanup()
+    assert "fpr=0.2" in pipeline.post_metrics["operating_points"]
+
+
 def test_a_run_with_other_settings_takes_the_next_name(toy_csv: Path, tmp_path: Path) -> None:
     for steps in (2, 3):
         pipeline = make(toy_csv, tmp_path, max_steps=steps)

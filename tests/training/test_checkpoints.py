@@ -109,6 +109,16 @@ def test_half_written_and_damaged_checkpoints_are_passed_over(run_folder):
     assert [line.split()[0] for line in told] == ["checkpoint-100", "checkpoint-95"]
 
 
+def test_checkpoints_of_another_run_in_the_same_folder_are_passed_over(run_folder):
+    other = RunRecord(settings={"training.learning_rate": 0.5}, inputs=RECORD.inputs, identity={})
+    write_checkpoint(run_folder, 105, record=other)
+    told = []
+    found = resolve_resume("auto", run_folder, fingerprint=RECORD.fingerprint, warn=told.append)
+    assert found.name == "checkpoint-100"
+    assert told == ["checkpoint-105 is passed over: it is of a run with other settings."]
+    assert resolve_resume("auto", run_folder).name == "checkpoint-105"
+
+
 def test_a_failing_save_leaves_nothing_behind(run_folder):
     options = {"record": RECORD, "seed": 42, "counts": {}, "is_main": True, "world_size": 1}
     with (
