@@ -8,6 +8,7 @@ import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
+from qwenkit.cli.recipe import write_command
 
 app = typer.Typer(help="Show, check and start a config.yaml.", no_args_is_help=True)
 
@@ -57,7 +58,7 @@ def validate(
         for note in loaded.notes:
             console.info(note)
         console.success(f"{loaded.source} is valid.")
-        console.next(f"qwenkit plan{f' --config {config}' if config else ''}")
+        console.next(write_command("qwenkit plan", {"config": config, "set": settings}))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """qwenkit doctor: is this machine fit, and is a config or model sound?"""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
+from qwenkit.cli.recipe import write_command
 from qwenkit.console import Console
 
 if TYPE_CHECKING:
@@ -86,5 +88,5 @@ def _show_findings(
 
 def _choose_next(saved: "SavedModel | None", config: str | None) -> str:
     if saved is not None:
-        return f"qwenkit evaluate {saved.run or saved.folder}"
-    return f"qwenkit plan --config {config}" if config else "qwenkit demo"
+        return f"qwenkit evaluate {shlex.quote(str(saved.run or saved.folder))}"
+    return write_command("qwenkit plan", {"config": config}) if config else "qwenkit demo"

@@ -7,6 +7,7 @@ import typer
 
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
+from qwenkit.cli.recipe import write_command
 from qwenkit.console import Console
 
 if TYPE_CHECKING:
@@ -80,7 +81,18 @@ def plan(
         _show_work(console, forecast)
         _show_memory(console, forecast)
         _show_time(console, forecast)
-        console.next("qwenkit train" if forecast.rows else "qwenkit prepare --dataset 10k")
+        given: dict[str, object] = {"dataset": dataset, "config": config, "set": settings, "root": root}
+        training: dict[str, object] = {
+            "epochs": epochs,
+            "batch-size": batch_size,
+            "lora-rank": lora_rank,
+            "quantization": quantization,
+            "max-steps": max_steps,
+        }
+        if forecast.rows:
+            console.next(write_command("qwenkit train", given | training))
+        else:
+            console.next(write_command("qwenkit prepare", given | {"dataset": dataset or "10k"}))
 
 
 def _show_model(console: Console, forecast: "Forecast") -> None:

@@ -92,6 +92,8 @@ def predict(
     with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
         if abstain and operating_point is None:
             raise ConfigError("--abstain needs an operating point: add --operating-point fpr=0.01.")
+        if input_path is not None:
+            _refuse_texts(arguments or [])
         saved, texts = _split_arguments(arguments or [], root=root)
         if output is not None:
             from qwenkit.data.prediction_files import check_destination
@@ -102,7 +104,7 @@ def predict(
             from qwenkit.data.prediction_files import read_texts
 
             # Standard input can be read once only.
-            texts = [*texts, *ranks.hand_out(lambda: read_texts(input_path, text_column=text_column))]
+            texts = ranks.hand_out(lambda: read_texts(input_path, text_column=text_column))
         if not json:
             console.header("predict", str(saved.folder))
         if not texts:
@@ -115,6 +117,16 @@ def predict(
         records = [_to_record(text, predictions, row) for row, text in enumerate(texts)]
         if ranks.is_main:
             _show(records, console=console, output=output)
+
+
+def _refuse_texts(arguments: list[str]) -> None:
+    """Refuse words beside --input: one may be the name of a model folder that lies elsewhere."""
+    texts = arguments[1:] if arguments and Path(arguments[0]).is_dir() else arguments
+    if texts:
+        raise ConfigError(
+            f"{safe_text(texts[0], limit=60)} is no model folder, and the texts come from --input: name a "
+            "folder that is there, or give texts or --input alone."
+        )
 
 
 def _split_arguments(arguments: list[str], *, root: Path | None) -> tuple["SavedModel", list[str]]:

@@ -91,6 +91,9 @@ def read_named_options(
             # An unknown name goes on as it is and is refused like any other unknown setting.
             for name in NAMED_OPTIONS.get(option, (option,)):
                 options.given[name] = Given(_to_setting(value), origin)
+    steps = given.get("training.max_steps")
+    if named.get("epochs") is not None and named.get("max_steps") is None and steps is not None:
+        _drop_max_steps(options, steps)
     rank = options.given.get("peft.lora_r")
     if rank is not None and "peft.lora_alpha" not in options.given and type(rank.value) is int:
         _scale_alpha(options, rank, given, written)
@@ -111,6 +114,14 @@ def _choose_quantization(options: Options, method: Any, origin: Origin) -> None:
         return
     for key, value in _QUANTIZATION[method].items():
         options.given[f"quantization.{key}"] = Given(value, origin)
+
+
+def _drop_max_steps(options: Options, steps: Given) -> None:
+    """Let --epochs have its way: a number of steps, which is stronger in training, would end them early."""
+    name = "training.max_steps"
+    if type(steps.value) is int and steps.value > 0:
+        options.given[name] = Given(-1, options.given["training.num_train_epochs"].origin)
+        options.notes.append(f"{name} {steps.value} ({steps.origin.label}) gives way to --epochs")
 
 
 def _scale_alpha(options: Options, rank: Given, given: Mapping[str, Given], written: Collection[str]) -> None:

@@ -109,15 +109,22 @@ def check_destination(path: Path, *, source: str | Path | None, force: bool) -> 
         if not force:
             raise BusyError(f"{shown} exists: name another file, or overwrite it with --force.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    staged = _stage(path)
+    staged.touch()
+    staged.unlink()
 
 
 def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write records as .csv, .jsonl or .parquet, whichever the suffix of a checked destination says."""
     write = _WRITERS[path.suffix.lower()]
-    # Beside its place and then renamed: half a file would look like all of it.
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged = _stage(path)
     try:
         write(pl.DataFrame(records, infer_schema_length=None), staged)
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def _stage(path: Path) -> Path:
+    """Name a place beside it, to be renamed in the end: half a file would look like all of it."""
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,5 +1,6 @@
 """Which labelled rows a saved model is scored on: the split it never saw, another data set's, or any file."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,10 +96,16 @@ def find_own_split(saved: SavedModel, workspace: Workspace, split: str) -> Label
     if manifest.fingerprint != expected:
         raise ArtifactError(
             f"{folder} was prepared anew since {saved.folder} was trained, so its {split} rows may have been "
-            "trained on: train again, or name data with --data FILE."
+            f"trained on: prepare it as it was{_tell_how(saved)}, train again, or evaluate with --data FILE."
         )
     name = None if split == "test" else split
     return _read_split(folder, manifest, split, title=f"the {split} split of {saved.dataset}", name=name)
+
+
+def _tell_how(saved: SavedModel) -> str:
+    config = saved.run / "config.yaml" if saved.run else None
+    known = config is not None and config.is_file()
+    return f" with `qwenkit prepare --config {shlex.quote(str(config))}`" if known else ""
 
 
 def read_test_split(folder: Path, saved: SavedModel, split: str = "test") -> LabelledSet:

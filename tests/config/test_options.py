@@ -105,6 +105,15 @@ def test_quantization_option_gives_its_method_whatever_was_set(write: Write, met
     assert load_config(path, named={"quantization": method}).config.quantization.method == method
 
 
+def test_epochs_are_not_ended_early_by_a_number_of_steps_from_elsewhere(write: Write) -> None:
+    path = write("training: {max_steps: 40}\n")
+    loaded = load_config(path, named={"epochs": 2})
+    assert (loaded.config.training.num_train_epochs, loaded.config.training.max_steps) == (2.0, -1)
+    assert any("max_steps 40" in note and "gives way to --epochs" in note for note in loaded.notes)
+    assert load_config(path).config.training.max_steps == 40
+    assert load_config(path, named={"epochs": 2, "max_steps": 7}).config.training.max_steps == 7
+
+
 def test_rank_takes_alpha_along() -> None:
     config = load_config(None, named={"lora_rank": 64}).config
     assert (config.peft.lora_r, config.peft.lora_alpha) == (64, 128)

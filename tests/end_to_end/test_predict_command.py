@@ -77,6 +77,11 @@ def write_inputs(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def test_a_folder_that_is_not_there_is_no_text_beside_a_file_of_texts(run: Path, toy_csv: Path) -> None:
+    assert "tiny-toi is no model folder" in call("predict", "tiny-toi", "--input", toy_csv, code=2)
+    assert "is no model folder" in call("predict", run, "a text", "--input", toy_csv, code=2)
+
+
 @pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl", "parquet", "-"])
 def test_predict_reads_every_kind_of_input(run: Path, tmp_path: Path, suffix: str) -> None:
     source = "-" if suffix == "-" else write_inputs(tmp_path)[suffix]
