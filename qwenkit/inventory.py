@@ -11,6 +11,7 @@ from qwenkit.changes import explain_changes
 from qwenkit.errors import ArtifactError
 from qwenkit.files import read_json
 from qwenkit.runs import Workspace
+from qwenkit.saved import BEFORE
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN, Stage
 
 State = Literal["up to date", "stale", "missing", "corrupt"]
@@ -98,7 +99,7 @@ def _run_states(run: Path, data_fingerprints: set[str], deep: bool) -> Iterator[
         if not folders:
             yield ArtifactState(run.name, stage.name, run / stage.folder, "missing")
         for folder in folders:
-            # What was measured before training, or on a checkpoint, does not depend on trained/.
+            # What was measured before training, or on a checkpoint or an export, is not made from trained/.
             inputs = {TRAIN.name: trained.fingerprint} if _is_made_from_trained(stage, folder) else {}
             yield _look(run.name, stage, folder, inputs, None, deep)
 
@@ -117,7 +118,9 @@ def _list_checkpoints(run: Path) -> str:
 
 
 def _is_made_from_trained(stage: Stage, folder: Path) -> bool:
-    return find_checkpoint_name(folder) is None if stage is EXPORT else folder.name == "after"
+    if stage is EXPORT:
+        return find_checkpoint_name(folder) is None
+    return folder.name != BEFORE and not folder.name.startswith(("checkpoint-", f"{EXPORT.folder}-"))
 
 
 def _look(

@@ -18,7 +18,7 @@ from qwenkit.console import Console
 from qwenkit.files import read_json, replace_file
 from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace, write_summary
-from qwenkit.saved import SavedModel, find_model
+from qwenkit.saved import BEFORE, SavedModel, find_model
 from qwenkit.stages import EVALUATE, PREPARE, SPLITS, STAGES, TOKENIZE, TRAIN, StagePlan
 from qwenkit.steps.bookkeeping import Bookkeeper
 from qwenkit.steps.known_names import check_known_names
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from qwenkit.modeling.bundle import Bundle
     from qwenkit.steps.base import ChosenBase
     from qwenkit.steps.labelled import LabelledSet
-
-BEFORE = "before"
 
 
 class QwenTrainingPipeline:
@@ -771,6 +769,8 @@ class QwenTrainingPipeline:
             self.load_datasets()
             self.create_label_mappings()
             return read_test_split(self._books.plans[PREPARE.name].folder, saved, split)
+        if split == "train":
+            self.console.warn("these are the rows that the model learned from: they say little of new text.")
         rows = find_own_split(saved, self.workspace, split)
         is_at_hand = self._saved is None and split == "test"
         return replace(rows, tokenized=self.test_tokenized) if is_at_hand else rows

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qwenkit.inventory import ArtifactState, find_checkpoint_name
+from qwenkit.saved import AFTER
 from qwenkit.stages import EVALUATE, EXPORT, PREPARE, TOKENIZE, TRAIN
 
 START = "qwenkit demo"
@@ -24,7 +25,8 @@ def suggest_command(states: Sequence[ArtifactState], root: Path) -> str:
         if state.state == "corrupt":
             return f"{_remake(state, states, root)} --force"
     for state in states:
-        if state.state == "stale":
+        # On which rows another evaluation was made, nobody but the user knows.
+        if state.state == "stale" and (state.stage != EVALUATE.name or state.folder.name == AFTER):
             return _remake(state, states, root)
     for state in states:
         if state.state == "missing" and not (state.stage == TOKENIZE.name and _runs(states)):

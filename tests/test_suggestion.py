@@ -90,6 +90,26 @@ def test_the_export_of_a_checkpoint_does_not_depend_on_the_trained_model(
     assert states["merged-checkpoint-8"].state == states["merged"].state == "up to date"
 
 
+def test_what_was_measured_of_a_model_that_was_trained_anew_is_stale(
+    finished: QwenTrainingPipeline, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished.run_folder, run)
+    for name in ("other", "checkpoint-8"):
+        shutil.copytree(run / "evaluated/after", run / "evaluated" / name)
+        path = run / "evaluated" / name / "manifest.json"
+        manifest = read_json(path)
+        manifest["inputs"]["train"] = "sha256:before"
+        path.write_text(json.dumps(manifest))
+    states = list_states(Workspace(tmp_path), settings=None, deep=False)
+    found = {state.folder.name: state.state for state in states if state.stage == "evaluate"}
+    assert found["other"] == "stale"
+    assert found["after"] == found["before"] == found["checkpoint-8"] == "up to date"
+    # Which rows the other ones are is not known here.
+    evaluations = [state for state in states if state.stage == "evaluate"]
+    assert "evaluate" not in suggest_command([*make_states(), *evaluations], ROOT)
+
+
 def test_a_root_of_ones_own_is_named_where_the_command_needs_it() -> None:
     states = [state for state in make_states() if state.stage == "prepare"]
     assert suggest_command(states, Path("my root")).endswith("--root 'my root'")

@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
@@ -16,6 +18,8 @@ from qwenkit.errors import BusyError, Interrupted, QwenkitError, ResourceError
 from qwenkit.exhaustion import is_disk_full, is_out_of_memory
 from qwenkit.files import UNUSABLE_ERRNOS
 from qwenkit.ranks import alone, find_ranks, is_lost_peer
+
+SECONDS_TO_REPEAT = 0.05
 
 
 @contextmanager
@@ -40,6 +44,7 @@ def command_frame(
 @contextmanager
 def _tell_failures(console: Console, *, debug: bool) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, _raise_interrupted)
+    hook, sys.unraisablehook = sys.unraisablehook, _repeat_lost_signal
     try:
         yield
     except QwenkitError as error:
@@ -54,6 +59,7 @@ def _tell_failures(console: Console, *, debug: bool) -> Iterator[None]:
         message, exit_code = _explain_unexpected(error)
         _fail(console, error, message, exit_code, debug=debug)
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, previous)
 
 
@@ -88,6 +94,17 @@ def _explain_unexpected(error: Exception) -> tuple[str, int]:
 
 def _raise_interrupted(signal_number: int, frame: FrameType | None) -> Any:
     raise Interrupted("terminated; the same command goes on from what is finished.", signal_number)
+
+
+def _repeat_lost_signal(lost: Any) -> None:
+    """Send a signal again that came while an object was being deleted, where Python drops what is raised."""
+    number = getattr(lost.exc_value, "exit_code", 0) - 128
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif not isinstance(lost.exc_value, Interrupted):
+        sys.__unraisablehook__(lost)
+        return
+    threading.Timer(SECONDS_TO_REPEAT, os.kill, (os.getpid(), number)).start()
 
 
 def _quiet_libraries() -> None:

@@ -9,10 +9,15 @@ import typer
 from qwenkit.cli import options as opt
 from qwenkit.cli.frame import command_frame
 from qwenkit.cli.recipe import find_root, finish, open_pipeline
+from qwenkit.console import safe_text
 from qwenkit.errors import ConfigError
 from qwenkit.export.formats import FORMATS
 
 OWN_SPLIT = "test"
+
+
+OF_TRAINING = ("training", "peft", "quantization", "class_weights", "early_stopping")
+READ_HERE = ("training.per_device_eval_batch_size",)
 
 
 def evaluate(
@@ -87,6 +92,7 @@ def evaluate(
     Example: qwenkit evaluate output/qwen3-0.6b-100k
     """
     with command_frame(debug=debug, quiet=quiet, json=json, on_ranks=True) as console:
+        _refuse_unread(settings)
         _refuse_several_sets(dataset=dataset, data=data, raid=raid, split=split)
         if raid is None:
             for_raid = {"--detector-name": detector_name, "--contact": contact}
@@ -120,6 +126,21 @@ def evaluate(
         pipeline.initialize_wandb()
         pipeline.run_post_evaluation(split=split, data=data, out=out)
         finish(console, pipeline, "evaluate", given={"root": find_root(pipeline)})
+
+
+def _refuse_unread(settings: list[str] | None) -> None:
+    """Refuse settings of training: a saved model is as it was trained, whatever they say.
+
+    Raises:
+        ConfigError: It names them.
+    """
+    names = [setting.partition("=")[0].strip() for setting in settings or ()]
+    unread = [name for name in names if name.partition(".")[0] in OF_TRAINING and name not in READ_HERE]
+    if unread:
+        raise ConfigError(
+            f"--set {', '.join(safe_text(name, limit=60) for name in unread)}: the model is as it was "
+            "trained, so this would do nothing here; `qwenkit train` reads it."
+        )
 
 
 def _refuse_idle(options: Mapping[str, Any], reason: str) -> None:
@@ -181,6 +202,7 @@ def export(
     Example: qwenkit export output/qwen3-0.6b-100k --format merged
     """
     with command_frame(debug=debug, quiet=quiet, json=json) as console:
+        _refuse_unread(settings)
         overrides = [*(settings or ())]
         if merge_base is not None:
             overrides.append(f"export.merge_base={merge_base}")

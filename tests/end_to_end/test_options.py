@@ -79,6 +79,18 @@ def test_evaluate_warns_of_rows_that_the_model_was_trained_on(
         assert bool(result.stderr) == bool(warning)
 
 
+def test_settings_of_training_are_refused_where_a_saved_model_is_used(run: Path) -> None:
+    for command in ("evaluate", "export"):
+        asked = (command, run, "--root", run.parent, "--set", "training.seed=3", "--set", "peft.lora_r=4")
+        assert "--set training.seed, peft.lora_r: the model is as it was" in call(*asked, code=2)
+    call("evaluate", run, "--root", run.parent, "--set", "training.per_device_eval_batch_size=4")
+
+
+def test_the_rows_that_a_model_learned_from_are_called_so(run: Path, tmp_path: Path) -> None:
+    asked = ("--root", run.parent, "--split", "train", "--out", tmp_path / "out")
+    assert "these are the rows that the model learned from" in call("evaluate", run, *asked)
+
+
 def test_a_column_that_is_not_there_is_told_before_anything_is_scored(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
