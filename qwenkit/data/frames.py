@@ -1,22 +1,16 @@
-"""Whatever holds rows becomes polars frames: hub data sets, folders, the demo, objects a user hands over."""
+"""Rows in memory become polars frames, with their splits where they have some."""
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from qwenkit.config.schema_model import Dataset
-from qwenkit.console import Console, safe_text
-from qwenkit.data.readers import list_data_files, read_file, refuse_no_rows
-from qwenkit.data.shards import Drift, join_shards
-from qwenkit.data.sources import Source
-from qwenkit.errors import ConfigError, DataError
+from qwenkit.console import safe_text
+from qwenkit.data.shards import Drift
+from qwenkit.errors import DataError
 
 UNSPLIT = "all"
 
@@ -27,13 +21,7 @@ SPLIT_NAMES = {
     "test": ("test", "testing"),
 }
 
-_ONE_SET = "{} files read as one set, since no name starts with train, validation or test"
 _HASHED_ROWS = 20_000
-STREAMED_AHEAD_BYTES = 2**19
-"""Read of a streamed file after each part that is asked for."""
-
-# How datasets says that a set has several configurations: not named, not there, not in the offline cache.
-_CONFIG_NAME_SIGNS = ("Config name is missing", "BuilderConfig", "Couldn't find cache for")
 
 
 @dataclass(frozen=True)
@@ -51,112 +39,6 @@ class RawData:
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
-
-
-def load_source(
-    source: Source, settings: Dataset | None = None, *, console: Console | None = None
-) -> RawData:
-    """Read the rows of a source that `resolve_source` found.
-
-    Args:
-        settings: How much is wanted of what need not be read whole, RAID and a streamed set; None is all.
-        console: Shows how far what is read in parts is read.
-
-    Raises:
-        ConfigError: Streaming is asked of what is not on the hub.
-        DataError: A file is missing, empty or broken.
-        HubError: The data set cannot be downloaded.
-    """
-    settings = settings or Dataset()
-    if settings.streaming and source.kind not in ("hub", "raid"):
-        raise ConfigError(
-            f"dataset.streaming is for hub data sets, and {safe_text(source.name)} is none: set it to false."
-        )
-    if source.kind == "hub":
-        assert source.repo_id is not None and source.revision is not None
-        if settings.streaming:
-            from qwenkit.data.streaming import stream_hub_splits
-
-            return stream_hub_splits(
-                source.repo_id, source.revision, source.config_name, settings=settings, console=console
-            )
-        return RawData(load_hub_splits(source.repo_id, source.revision, source.config_name))
-    if source.kind == "demo":
-        from qwenkit.data.demo import make_demo_rows
-
-        return to_raw(make_demo_rows())
-    assert source.path is not None
-    if source.kind == "raid":
-        from qwenkit.data.raid import read_raid
-
-        return read_raid(source.path, max_rows=settings.max_rows, seed=settings.shuffle_seed, console=console)
-    if source.kind == "file":
-        return split_by_column(read_file(source.path))
-    return read_folder(source.path)
-
-
-def load_hub_splits(repo_id: str, revision: str, config_name: str | None = None) -> dict[str, pl.DataFrame]:
-    """Load every split of a hub data set, through the datasets library and its cache.
-
-    Args:
-        revision: The commit, 40 hexadecimal digits.
-
-    Raises:
-        ConfigError: The data set has several configurations and none, or an unknown one, is named.
-        HubError: It cannot be had.
-    """
-    from qwenkit.hub import check_loaded_revision, hub_errors
-
-    with hub_errors(repo_id, repo_type="dataset"):
-        loaded = open_hub_dataset(repo_id, revision, config_name)
-    for split in loaded.values():
-        cache_files = [entry["filename"] for entry in split.cache_files]
-        check_loaded_revision(repo_id, revision=revision, cache_files=cache_files)
-    return {str(name): to_frame(split) for name, split in loaded.items()}
-
-
-def open_hub_dataset(repo_id: str, revision: str, config_name: str | None, *, streaming: bool = False) -> Any:
-    """Give the splits as a DatasetDict, or as an IterableDatasetDict of which nothing is downloaded yet.
-
-    Raises:
-        ConfigError: The data set has several configurations and none, or an unknown one, is named.
-    """
-    import datasets
-
-    # Else 5 MB, which is more than many a row group.
-    ahead = {"hf": {"block_size": STREAMED_AHEAD_BYTES}} if streaming else None
-    try:
-        return datasets.load_dataset(
-            repo_id, name=config_name, revision=revision, streaming=streaming, storage_options=ahead
-        )
-    except ValueError as error:
-        if not any(sign in str(error) for sign in _CONFIG_NAME_SIGNS):
-            raise
-        reason = " ".join(str(error).split()).partition(" Example of usage")[0]
-        raise ConfigError(f"{repo_id}: {reason}. Set dataset.config_name.") from error
-
-
-def read_folder(folder: Path) -> RawData:
-    """Read a folder of data files; train-0.parquet or test/a.csv name a split, without such it is one set."""
-    files = list_data_files(folder)
-    by_role: dict[str, list[Path]] = {role: [] for role in SPLIT_NAMES}
-    unnamed: list[Path] = []
-    for path in files:
-        role = _role_of(path.relative_to(folder))
-        (by_role[role] if role else unnamed).append(path)
-    if len(unnamed) == len(files):
-        frame, drift = _read_shards(files)
-        raw = split_by_column(frame)
-        notes = [] if len(files) == 1 else [_ONE_SET.format(len(files)), *drift.describe()]
-        return replace(raw, notes=(*raw.notes, *notes), drift=drift)
-    notes = []
-    if unnamed:
-        names = ", ".join(safe_text(path.relative_to(folder).as_posix()) for path in unnamed)
-        notes.append(f"not read, since no split is in the name while other files have one: {names}")
-    read = {role: _read_shards(paths) for role, paths in by_role.items() if paths}
-    drift = reduce(Drift.join, (found for _, found in read.values()))
-    splits = {role: frame for role, (frame, _) in read.items()}
-    return RawData(splits, (*notes, *drift.describe()), drift=drift)
 
 
 def split_by_column(frame: pl.DataFrame) -> RawData:
@@ -242,23 +124,6 @@ def frame_identity(frame: pl.DataFrame) -> str:
     for rows in frame.iter_slices(_HASHED_ROWS):
         digest.update(ascii(rows.rows()).encode())
     return digest.hexdigest()
-
-
-def _role_of(relative: Path) -> str | None:
-    """Read a split off the first word of a file's name, else of a folder above: not off testimonials.csv."""
-    for part in (relative.stem, *reversed(relative.parent.parts)):
-        first_word = re.match(r"[a-z]*", part.lower())
-        for role, names in SPLIT_NAMES.items():
-            if first_word and first_word.group() in names:
-                return role
-    return None
-
-
-def _read_shards(paths: Sequence[Path]) -> tuple[pl.DataFrame, Drift]:
-    frames = {path: read_file(path, may_be_empty=len(paths) > 1) for path in paths}
-    if not any(frame.height for frame in frames.values()):
-        refuse_no_rows(paths[0].parent, frames[paths[0]])
-    return join_shards(frames)
 
 
 def _is_rows(data: Any) -> bool:

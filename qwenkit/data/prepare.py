@@ -13,10 +13,11 @@ from qwenkit.config.schema_training import ClassWeights
 from qwenkit.console import Console, safe_text
 from qwenkit.data.augment import augment_train
 from qwenkit.data.cleaning import SplitAccount, count_rows, describe_overlap, find_dropped
-from qwenkit.data.frames import UNSPLIT, RawData, load_source, to_raw
+from qwenkit.data.frames import UNSPLIT, RawData, to_raw
 from qwenkit.data.groups import GroupSummary, describe_groups, group_rows
 from qwenkit.data.holdout import mark_held_out, name_split, place_held_out
 from qwenkit.data.labels import LabelTable, choose_class_weights, count_labels, list_values
+from qwenkit.data.loading import load_source
 from qwenkit.data.overlap import describe_leaks, drop_leaks, find_leaks, measure_overlap
 from qwenkit.data.prepared import PreparedData
 from qwenkit.data.rows import build_frames, collect_rows, find_domain_column, restore_names

@@ -9,7 +9,8 @@ import polars as pl
 
 from qwenkit.config.schema_model import Dataset
 from qwenkit.console import Console, safe_text
-from qwenkit.data.frames import RawData, open_hub_dataset, to_frame
+from qwenkit.data.frames import RawData, to_frame
+from qwenkit.data.hub_splits import open_hub_dataset
 from qwenkit.data.splits import find_roles
 from qwenkit.errors import DataError
 from qwenkit.hub import hub_errors

@@ -89,7 +89,7 @@ NOTHING_LEFT = [
         "shards without rows",
         "set",
         lambda path: [shard.write_bytes(b"[]") and None for shard in path.iterdir()] and None,
-        "qwenkit.data.frames.refuse_no_rows",
+        "qwenkit.data.loading.refuse_no_rows",
         ("set is whole, but has no rows",),
     ),
     BrokenInput(

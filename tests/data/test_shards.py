@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from qwenkit.data.frames import UNSPLIT, read_folder
+from qwenkit.data.frames import UNSPLIT
+from qwenkit.data.loading import read_folder
 from qwenkit.data.shards import Drift, join_shards
 from qwenkit.errors import DataError
 

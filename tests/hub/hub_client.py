@@ -38,7 +38,7 @@ def load_model(repo_id: str, revision: str | None = None, **options: Any) -> dic
 
 
 def load_dataset(repo_id: str, revision: str | None = None, **options: Any) -> dict[str, Any]:
-    from qwenkit.data.frames import load_hub_splits
+    from qwenkit.data.hub_splits import load_hub_splits
 
     revision = revision or resolve_revision(repo_id, repo_type="dataset")
     splits = load_hub_splits(repo_id, revision)

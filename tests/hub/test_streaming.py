@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from qwenkit.data.frames import STREAMED_AHEAD_BYTES
+from qwenkit.data.hub_splits import STREAMED_AHEAD_BYTES
 from tests.hub.conftest import make_client
 from tests.hub.hub_server import Fault, LocalHub, serve_hub
 
