@@ -800,7 +800,7 @@ class QwenTrainingPipeline:
         )
 
     def _publish_evaluation(self, plan: StagePlan, rows: "LabelledSet", **more: Any) -> None:
-        from qwenkit.steps.scoring import publish_evaluation
+        from qwenkit.steps.evaluating import publish_evaluation
 
         publish_evaluation(
             plan,

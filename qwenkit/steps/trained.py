@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qwenkit.config import Config
 from qwenkit.console import Console
 from qwenkit.evaluation.evaluate import evaluate_split
+from qwenkit.evaluation.operating_points import calibrate, describe_points
 from qwenkit.evaluation.predictions import find_groups
 from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.bundle import Bundle, TokenizerFlags, save_model, save_tokenizer, write_bundle
@@ -16,7 +19,7 @@ from qwenkit.ranks import find_ranks
 from qwenkit.saved import VALIDATION_PREDICTIONS
 from qwenkit.stages import StagePlan
 from qwenkit.steps.base import ChosenBase
-from qwenkit.steps.scoring import calibrate_bundle, score_documents
+from qwenkit.steps.scoring import score_documents
 
 
 def describe_model(
@@ -118,3 +121,21 @@ def publish_trained(
     find_ranks().lead(write)
     console.success(f"wrote {plan.folder}")
     return described
+
+
+def calibrate_bundle(
+    bundle: Bundle,
+    logits: np.ndarray,
+    label_ids: np.ndarray,
+    *,
+    groups: np.ndarray | None,
+    console: Console,
+) -> Bundle:
+    """Fit the temperature and choose the operating points on validation, as qwenkit.json keeps them."""
+    found = calibrate(
+        logits, label_ids, labels=bundle.labels, positive_label=bundle.positive_label, groups=groups
+    )
+    console.info(f"temperature {found.temperature:.3f}, fitted on {len(logits):,} validation rows")
+    if found.points:
+        console.table("Operating points, chosen on validation", *describe_points(found.points))
+    return bundle.model_copy(update={"temperature": found.temperature, "operating_points": found.points})

@@ -94,7 +94,7 @@ def test_the_rows_that_a_model_learned_from_are_called_so(run: Path, tmp_path: P
 def test_a_column_that_is_not_there_is_told_before_anything_is_scored(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwenkit.steps.scoring._score_rows", None)
+    monkeypatch.setattr("qwenkit.steps.evaluating.score_rows", None)
     words = ("--data", write_toy_csv(tmp_path / "x.csv", rows=16), "--out", tmp_path / "out")
     asked = ("--root", run.parent, "--set", "evaluation.slice_columns=[genre]")
     assert 'slice_columns names "genre"' in call("evaluate", run, *words, *asked, code=2)
