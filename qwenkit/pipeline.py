@@ -453,7 +453,7 @@ class QwenTrainingPipeline:
             weights: False leaves model and tokenizer None until a step needs them: what was scored before is
                 measured without them.
         """
-        from qwenkit.modeling.bundle import inspect_model
+        from qwenkit.modeling.loading import inspect_model
         from qwenkit.steps.own_data import map_labels
 
         self._saved = find_model(None if path is None else Path(path), self.workspace)
@@ -731,7 +731,7 @@ class QwenTrainingPipeline:
 
     def _give_model(self) -> tuple[Any, Any]:
         """Hand out model and tokenizer; those of a saved model are read when they are first needed."""
-        from qwenkit.modeling.bundle import load_model
+        from qwenkit.modeling.loading import load_model
 
         if self.model is None and self._saved is not None:
             loaded = load_model(self._saved.folder)

@@ -8,8 +8,9 @@ import numpy as np
 from qwenkit.errors import ConfigError
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.parity import score_calibrated
-from qwenkit.modeling.bundle import LoadedClassifier, load_model, save_model
+from qwenkit.modeling.bundle import save_model
 from qwenkit.modeling.identity import OWN_FOLDER
+from qwenkit.modeling.loading import LoadedClassifier, load_model
 from qwenkit.modeling.own import link_own
 
 

@@ -10,7 +10,7 @@ from qwenkit.export.card import write_card
 from qwenkit.export.formats import find_format
 from qwenkit.export.parity import center_logits, check_parity, choose_rows, measure_parity, score_calibrated
 from qwenkit.files import write_json
-from qwenkit.modeling.bundle import load_model
+from qwenkit.modeling.loading import load_model
 
 PARITY_NAME = "parity.json"
 ORIGINAL_BASE_ADVICE = "set export.merge_base=dequantized: the adapter was never trained on the original base"

@@ -6,7 +6,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from qwenkit.modeling.bundle import Bundle, LoadedClassifier
+from qwenkit.modeling.bundle import Bundle
+from qwenkit.modeling.loading import LoadedClassifier
 
 Gives = Literal["logits", "log-probabilities"]
 """What a program tells: logits, or only what is left of them after a softmax."""

@@ -14,7 +14,8 @@ from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.gguf_vocabulary import add_vocabulary
 from qwenkit.export.merged import describe_merged, merge_calibrated
-from qwenkit.modeling.bundle import LoadedClassifier, save_tokenizer, write_bundle
+from qwenkit.modeling.bundle import save_tokenizer, write_bundle
+from qwenkit.modeling.loading import LoadedClassifier
 
 FILE_NAME = "model.gguf"
 ARCHITECTURE = "qwen3"

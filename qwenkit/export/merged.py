@@ -7,13 +7,8 @@ import numpy as np
 
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.parity import score_calibrated
-from qwenkit.modeling.bundle import (
-    Bundle,
-    LoadedClassifier,
-    load_adapter_base,
-    load_model,
-    save_model,
-)
+from qwenkit.modeling.bundle import Bundle, save_model
+from qwenkit.modeling.loading import LoadedClassifier, load_adapter_base, load_model
 from qwenkit.modeling.quantization import QuantizationRecord, dequantize
 
 USAGE = """\

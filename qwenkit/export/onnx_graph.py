@@ -15,7 +15,8 @@ import numpy as np
 
 from qwenkit.export.contract import Gives, Written
 from qwenkit.export.merged import describe_merged, merge_calibrated
-from qwenkit.modeling.bundle import LoadedClassifier, save_tokenizer, write_bundle
+from qwenkit.modeling.bundle import save_tokenizer, write_bundle
+from qwenkit.modeling.loading import LoadedClassifier
 
 GRAPH_NAME = "model.onnx"
 # The name that the hub and transformers.js know.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from qwenkit.errors import ArtifactError
-from qwenkit.modeling.bundle import LoadedClassifier
+from qwenkit.modeling.loading import LoadedClassifier
 
 
 def measure_parity(

@@ -13,9 +13,9 @@ from torch import nn
 
 from qwenkit.errors import DataError, ResourceError
 from qwenkit.exhaustion import is_out_of_memory
-from qwenkit.modeling.bundle import LoadedClassifier, load_model
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.kernels import fused_attention
+from qwenkit.modeling.loading import LoadedClassifier, load_model
 from qwenkit.modeling.merging import merged_where_exact
 from qwenkit.modeling.operating_point import OperatingPoint, decide
 from qwenkit.modeling.precision import arithmetic, find_dtype

@@ -20,7 +20,7 @@ from qwenkit.export.conduct import export_model
 from qwenkit.export.formats import FORMATS, describe_missing, find_format, identify_export
 from qwenkit.export.parity import center_logits, score_calibrated
 from qwenkit.files import read_json
-from qwenkit.modeling.bundle import load_model
+from qwenkit.modeling.loading import load_model
 from qwenkit.modeling.predictor import Predictor
 from tests.modeling.tiny_models import LABELS, MAX_LENGTH, make_documents, save_trained
 

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 from qwenkit.config.schema import Export
 from qwenkit.errors import ArtifactError, ConfigError
 from qwenkit.export.gguf_file import FORMAT
-from qwenkit.modeling.bundle import LoadedClassifier
+from qwenkit.modeling.loading import LoadedClassifier
 from qwenkit.modeling.predictor import predict_logits
 from qwenkit.probabilities import softmax
 from qwenkit.tokens.encoding import encode_texts

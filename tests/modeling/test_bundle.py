@@ -12,7 +12,8 @@ from qwenkit.artifacts import publish
 from qwenkit.config.schema_model import Peft
 from qwenkit.errors import ArtifactError
 from qwenkit.modeling.adapters import apply_adapter
-from qwenkit.modeling.bundle import load_model, read_bundle, save_model, write_bundle
+from qwenkit.modeling.bundle import read_bundle, save_model, write_bundle
+from qwenkit.modeling.loading import load_model
 from qwenkit.modeling.predictor import predict_logits
 from tests.modeling.tiny_models import (
     LABELS,

@@ -9,7 +9,7 @@ from transformers import Qwen3ForSequenceClassification
 from qwenkit.config.schema_model import Peft
 from qwenkit.errors import DataError
 from qwenkit.modeling.adapters import apply_adapter
-from qwenkit.modeling.bundle import LoadedClassifier
+from qwenkit.modeling.loading import LoadedClassifier
 from qwenkit.modeling.predictor import (
     Predictor,
     flatten_ids,
