@@ -1,6 +1,7 @@
 """The stages as data: every setting belongs to one of them, or says that it decides nothing."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,8 @@ def test_every_setting_is_read_by_code() -> None:
     assert [name for name in names if name.rpartition(".")[2] not in read] == []
 
 
-def imported_parts(path: Path) -> set[str]:
-    """Name the parts of qwenkit that a module imports, inside functions too, but not for types alone."""
-    parts: set[str] = set()
+def imported_modules(path: Path) -> set[str]:
+    """Name the modules of qwenkit that one imports, inside functions too, but not for types alone."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(inner)
@@ -54,12 +54,27 @@ def imported_parts(path: Path) -> set[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and id(node) not in typing_only and node.module:
-            words = node.module.split(".")
-            if words[0] == "qwenkit" and len(words) > 1:
-                parts.add(words[1])
-    return parts
+            # Of a package either a module is taken, or what its __init__ hands on.
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            modules |= inner or {node.module}
+    return {module for module in modules if module.startswith("qwenkit.")}
+
+
+def name_module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_module(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imported_modules(path) for name, path in MODULES.items()}
+    assert sum(map(len, graph.values())) > len(MODULES)
+    # It raises CycleError, which names them.
+    TopologicalSorter(graph).prepare()
 
 
 def test_imports_run_one_way() -> None:
@@ -83,7 +98,8 @@ def test_imports_run_one_way() -> None:
         paths = [*sorted((PACKAGE / part).rglob("*.py")), *PACKAGE.glob(f"{part}.py")]
         assert paths, part
         for path in paths:
-            wrong = imported_parts(path) - may_import - {part}
+            parts = {module.split(".")[1] for module in imported_modules(path)}
+            wrong = parts - may_import - {part}
             assert not wrong, f"{path.relative_to(PACKAGE)} imports {sorted(wrong)}"
 
 
