@@ -75,7 +75,8 @@ class Training(Section):
     part. Needs a GPU; what it gains there is not measured yet."""
     tf32: Flag = False
     """Round the factors of float32 products to 10 bits of mantissa where a GPU multiplies faster then; it
-    matters with float32 weights, not in bfloat16. What it gains is not measured yet."""
+    matters with float32 weights, not in bfloat16. Steps only: documents are scored without it. What it gains
+    is not measured yet."""
     eval_steps: int | None = Field(None, ge=1)
     """Steps between two evaluations; null is a tenth of an epoch."""
     save_steps: int | None = Field(None, ge=1)

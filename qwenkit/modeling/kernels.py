@@ -31,6 +31,31 @@ def fused_attention() -> Iterator[None]:
         sdpa_attention.use_gqa_in_sdpa = before
 
 
+@contextmanager
+def tf32_products(*, is_wanted: bool) -> Iterator[None]:
+    """Have a GPU round the factors of float32 products to 10 bits of mantissa, if wanted, while inside.
+
+    The library's own switch stays on for all that a process computes later, and works only once in it.
+    torch keeps this choice twice, and refuses to tell the older one where the newer contradicts it: so both
+    are made here, and both are put back.
+    """
+    if not is_wanted:
+        yield
+        return
+    newer: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [products.fp32_precision for products in newer]
+    for products in newer:
+        products.fp32_precision = "ieee"
+    older = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(older)
+        for products, precision in zip(newer, before, strict=True):
+            products.fp32_precision = precision
+
+
 def shares_keys(attention_mask: Any, key: torch.Tensor, value: torch.Tensor) -> bool:
     """Decide as transformers does whether torch shares keys among heads, but for float32 on a GPU."""
     computes_in_float32 = key.dtype == torch.float32 and not torch.is_autocast_enabled(key.device.type)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainingArguments
-from transformers.utils import is_torch_tf32_available
 
 from qwenkit.training.schedule import (
     choose_eval_and_save_steps,
@@ -65,7 +64,6 @@ def build_training_arguments(
         seed=training.seed,
         bf16=computes_in_bf16,
         use_cpu=not has_gpu,
-        tf32=True if training.tf32 and has_gpu and is_torch_tf32_available() else None,
         use_liger_kernel=training.liger,
         # Its fused losses are for language models: they replace forward with one that wants a lm_head.
         liger_kernel_config={"cross_entropy": False, "fused_linear_cross_entropy": False},

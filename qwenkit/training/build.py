@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.utils import is_torch_tf32_available
 
 from qwenkit.console import Console
 from qwenkit.modeling.compiled import compile_layers
@@ -93,6 +94,7 @@ def build_trainer(
             record=_complete_record(record or RunRecord(), weights, len(train_dataset), config),
             write_extra=write_extra,
             rehearsal=config.training.rehearsal,
+            computes_in_tf32=config.training.tf32 and is_torch_tf32_available(),
             console=console,
         ),
         meter=meter,

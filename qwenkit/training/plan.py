@@ -56,6 +56,7 @@ class TrainingPlan:
         record: What a resume must agree with.
         write_extra: Adds to each checkpoint what makes it a model folder (tokenizer, qwenkit.json).
         rehearsal: Whether to try everything before the first step; auto does so before long runs.
+        computes_in_tf32: A step's float32 products are rounded to TF32; a pass over validation's never are.
         console: Told what a person should know while training goes on.
     """
 
@@ -74,4 +75,5 @@ class TrainingPlan:
     record: RunRecord = field(default_factory=RunRecord)
     write_extra: Callable[[Path], None] | None = None
     rehearsal: bool | Literal["auto"] = False
+    computes_in_tf32: bool = False
     console: Console = field(default_factory=Console)

@@ -11,6 +11,7 @@ from transformers import PrinterCallback, Trainer
 from qwenkit.errors import ResourceError
 from qwenkit.exhaustion import is_out_of_memory
 from qwenkit.modeling.classifier import no_mask_arguments
+from qwenkit.modeling.kernels import tf32_products
 from qwenkit.modeling.sharding import gather
 from qwenkit.ranks import Ranks, find_ranks
 from qwenkit.tokens.tokenized import read_numbers
@@ -171,15 +172,16 @@ class StepTrainer(Trainer):
         unsharded gradients of all layers would take the memory that sharding is to save.
         """
         step = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in inputs.items()}
-        for cut in cuts:
-            adds_up = self.is_fsdp_enabled or cut is cuts[-1]
-            with nullcontext() if adds_up else self.accelerator.no_sync(model):
-                if cut.start == cut.stop:
-                    losses.append(self._run_empty(model))
-                    continue
-                # No mask: attention is causal and padding is on the right, so no token ever sees it.
-                micro_batch = build_micro_batch(step, lengths, cut, self.plan)
-                losses.append(self._run_micro_batch(model, micro_batch, divisor))
+        with tf32_products(is_wanted=self.plan.computes_in_tf32):
+            for cut in cuts:
+                adds_up = self.is_fsdp_enabled or cut is cuts[-1]
+                with nullcontext() if adds_up else self.accelerator.no_sync(model):
+                    if cut.start == cut.stop:
+                        losses.append(self._run_empty(model))
+                        continue
+                    # No mask: attention is causal and padding is on the right, so no token ever sees it.
+                    micro_batch = build_micro_batch(step, lengths, cut, self.plan)
+                    losses.append(self._run_micro_batch(model, micro_batch, divisor))
 
     def _run_micro_batch(
         self, model: Any, micro_batch: dict[str, torch.Tensor], divisor: Any

@@ -120,10 +120,9 @@ def _read_peak_gigabytes() -> float | None:
 
 
 def _begin_anew() -> None:
-    """Leave nothing of the variant before: its memory, its compiled layers, its precision."""
+    """Leave nothing of the variant before: its memory, its compiled layers."""
     gc.collect()
     torch._dynamo.reset()
-    torch.backends.fp32_precision = "none"
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

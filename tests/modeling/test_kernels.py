@@ -1,5 +1,7 @@
 """What a GPU computes with: chosen by what it can, and the libraries left as they were."""
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from qwenkit.modeling import device
 from qwenkit.modeling.base import resolve_dtype
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.compiled import compile_layers
-from qwenkit.modeling.kernels import fused_attention, library_module_kept, shares_keys
+from qwenkit.modeling.kernels import fused_attention, library_module_kept, shares_keys, tf32_products
 
 
 def make_model() -> Any:
@@ -39,6 +41,63 @@ def test_the_choice_of_kernels_ends_with_what_it_is_made_for(error: type[Excepti
     except ValueError:
         pass
     assert (torch.backends.cuda.cudnn_sdp_enabled(), sdpa_attention.use_gqa_in_sdpa) == before
+
+
+def read_precisions() -> dict[str, str]:
+    """What torch computes float32 products in, by all that tells it; the older one may refuse."""
+    newer = {"all": torch.backends, "cuda": torch.backends.cuda.matmul, "cpu": torch.backends.mkldnn.matmul}
+    found = {name: products.fp32_precision for name, products in newer.items()}
+    try:
+        found["older"] = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        found["older"] = "contradicted"
+    return found
+
+
+def choose_by_older(precision: str) -> Callable[[], None]:
+    return lambda: torch.set_float32_matmul_precision(precision)
+
+
+def choose_by_newer(backend: Any, precision: str) -> Callable[[], None]:
+    return lambda: setattr(backend, "fp32_precision", precision)
+
+
+@pytest.fixture
+def products_kept() -> Iterator[None]:
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for backend in (torch.backends, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+        backend.fp32_precision = "none"
+
+
+@pytest.mark.usefixtures("products_kept")
+@pytest.mark.parametrize("error", [None, ValueError])
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda: None,
+        choose_by_older("high"),
+        choose_by_older("medium"),
+        choose_by_newer(torch.backends, "tf32"),
+        choose_by_newer(torch.backends.cuda.matmul, "tf32"),
+        choose_by_newer(torch.backends.cuda.matmul, "ieee"),
+    ],
+    ids=["none", "older high", "older medium", "all", "cuda tf32", "cuda ieee"],
+)
+def test_rounded_products_end_with_what_they_are_made_for(
+    choose: Callable[[], None], error: type[Exception] | None
+) -> None:
+    choose()
+    before = read_precisions()
+    for _ in range(2):
+        with suppress(ValueError), tf32_products(is_wanted=True), tf32_products(is_wanted=True):
+            inside = read_precisions()
+            if error:
+                raise error
+        assert (inside["cuda"], inside["older"]) == ("tf32", "high")
+        assert read_precisions() == before
+    with tf32_products(is_wanted=False):
+        assert read_precisions() == before
 
 
 def test_keys_are_repeated_in_float32_on_a_gpu_alone() -> None:

@@ -275,6 +275,22 @@ def test_every_lora_tensor_gets_a_gradient_after_an_evaluation(base_folder, make
     assert type(model.base_model.model.score.modules_to_save["default"]) is torch.nn.Linear
 
 
+def test_steps_round_their_products_if_asked_and_passes_over_validation_never(make_trainer, monkeypatch):
+    """Both trainers of a process do; what scores documents later computes as a process of its own would."""
+    monkeypatch.setattr("qwenkit.training.build.is_torch_tf32_available", lambda: True)
+    for run in ("first", "second"):
+        trainer = make_trainer(run=run, config=make_config(tf32=True, max_steps=2, eval_steps=1))
+        precisions = {True: set(), False: set()}
+
+        def note(model, *args, found=precisions):
+            found[model.training].add(torch.backends.cuda.matmul.fp32_precision)
+
+        trainer.model.register_forward_pre_hook(note)
+        trainer.train()
+        assert precisions == {True: {"tf32"}, False: {torch.backends.cuda.matmul.fp32_precision}}
+        assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+
+
 def test_best_weights_are_loaded_at_the_end(make_trainer):
     config = make_config(num_train_epochs=3.0, learning_rate=0.05, eval_steps=1)
     trainer = make_trainer(config=config)
