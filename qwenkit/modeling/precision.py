@@ -16,6 +16,29 @@ def find_dtype(model: nn.Module) -> str:
 
 
 @contextmanager
+def adapter_inputs_kept(model: Any, *, is_wanted: bool) -> Iterator[None]:
+    """Have plain LoRA layers take their inputs as they come while inside; under autocast that is the same.
+
+    Otherwise PEFT copies each projection's input to float32, and autocast copies that back to bfloat16 for
+    the product: two passes over memory that change no value, and a copy that the backward pass keeps.
+    """
+    layers: list[Any] = []
+    if is_wanted and hasattr(model, "peft_config"):
+        from peft.tuners.lora.layer import LoraLayer
+
+        # DoRA takes the norms of its weights in the input's type.
+        layers = [each for each in model.modules() if isinstance(each, LoraLayer) and not each.lora_variant]
+    before = [layer.cast_input_dtype_enabled for layer in layers]
+    for layer in layers:
+        layer.cast_input_dtype_enabled = False
+    try:
+        yield
+    finally:
+        for layer, casts in zip(layers, before, strict=True):
+            layer.cast_input_dtype_enabled = casts
+
+
+@contextmanager
 def arithmetic(model: nn.Module, dtype: str) -> Iterator[None]:
     """Compute in bfloat16 where that is asked or met, but the logits themselves in float32.
 

@@ -18,7 +18,7 @@ from qwenkit.modeling.kernels import fused_attention
 from qwenkit.modeling.loading import LoadedClassifier, load_model
 from qwenkit.modeling.merging import merged_where_exact
 from qwenkit.modeling.operating_point import OperatingPoint, decide
-from qwenkit.modeling.precision import arithmetic, find_dtype
+from qwenkit.modeling.precision import adapter_inputs_kept, arithmetic, find_dtype
 from qwenkit.modeling.sharding import is_sharded
 from qwenkit.probabilities import softmax
 from qwenkit.ranks import ALONE, Ranks, deal_evenly
@@ -179,8 +179,8 @@ def predict_logits(
     model.eval()
     results: list[tuple[np.ndarray, np.ndarray]] = []
     try:
-        with ExitStack() as stack:
-            stack.enter_context(fused_attention())
+        keeps_inputs = adapter_inputs_kept(model, is_wanted=dtype == "bfloat16")
+        with fused_attention(), keeps_inputs, ExitStack() as stack:
             if len(batches) >= MERGE_FROM_BATCHES:
                 # Short documents make a cheap trial; the very last batch may hold one only.
                 trial, tolerance = partial(score, batches[-2]), MERGE_TOLERANCE[dtype]

@@ -17,6 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from qwenkit.artifacts import verify
 from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.kernels import fused_attention, library_module_kept
+from qwenkit.modeling.precision import adapter_inputs_kept
 from qwenkit.modeling.sharding import gather_weights, load_weights
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import (
@@ -140,7 +141,12 @@ class QwenTrainer(StepTrainer):
         wants_eval_on_start = self.args.eval_on_start
         self.args.eval_on_start = wants_eval_on_start or self._is_evaluation_due
         try:
-            with self._stop_request.listening(), fused_attention(), library_module_kept(self.model):
+            with (
+                self._stop_request.listening(),
+                fused_attention(),
+                library_module_kept(self.model),
+                adapter_inputs_kept(self.model, is_wanted=self.args.bf16),
+            ):
                 output = super().train(resume_from_checkpoint=resume, **kwargs)
         finally:
             self.args.eval_on_start, self.is_in_train = wants_eval_on_start, False

@@ -1,5 +1,6 @@
 """What a step asks of the device: no mask, no wait, and no more kernels than there were."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from qwenkit.modeling.adapters import apply_adapter
 from qwenkit.modeling.classifier import no_mask_arguments
 from qwenkit.modeling.predictor import predict_logits
 from tests.qwen3_sizes import TINY_SIZES
-from tests.training.tiny_training import PAD, load_lora, make_config, make_rows
+from tests.training.tiny_training import PAD, load_lora, logged, make_config, make_rows
 
 aten = torch.ops.aten
 # With these the host asks the device for a value, and waits until it has computed all that came before.
@@ -163,6 +164,37 @@ def test_other_decoders_are_scored_without_it(base_folder):
         alone = [model(input_ids=torch.tensor([row])).logits[0].numpy() for row in rows]
     # float32 sums over rows of other widths.
     np.testing.assert_allclose(logits, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_adapters_take_bfloat16_as_it_comes_and_learn_the_same(base_folder, make_trainer, monkeypatch):
+    """PEFT would copy each input to float32, from which autocast takes the same bfloat16 back."""
+
+    def train(run: str) -> tuple[list[float], set[torch.dtype], Any]:
+        model, seen = load_lora(base_folder), set()
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad and "score" not in name:
+                parameter.data = parameter.data.to(torch.bfloat16)
+        inputs = [module for name, module in model.named_modules() if name.endswith("lora_A.default")]
+        assert len(inputs) == 6
+        for module in inputs:
+            module.register_forward_pre_hook(lambda module, args: seen.add(args[0].dtype))
+        trainer = make_trainer(run=run, config=make_config(max_steps=2, eval_steps=1), model=model)
+        trainer.train()
+        return (
+            logged(trainer, "loss") + logged(trainer, "grad_norm") + logged(trainer, "eval_loss"),
+            seen,
+            model,
+        )
+
+    numbers, seen, model = train("ours")
+    assert seen == {torch.bfloat16}
+    assert all(getattr(module, "cast_input_dtype_enabled", True) for module in model.modules())
+    for module in ("training.trainer", "modeling.predictor"):
+        name = f"qwenkit.{module}.adapter_inputs_kept"
+        monkeypatch.setattr(name, lambda model, is_wanted: nullcontext())
+    as_peft_does, seen, _ = train("peft")
+    assert seen == {torch.float32}
+    assert numbers == as_peft_does
 
 
 def count_kernels(layers: int) -> dict[str, int]:
