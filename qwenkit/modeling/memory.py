@@ -20,10 +20,10 @@ from qwenkit.modeling.cost import (
 FLOAT32 = 4
 # The driver's context and the kernels of the libraries; nothing of ours. Seen between 0.4 and 0.7 GiB.
 CUDA_CONTEXT_BYTES = 600 * 2**20
-# Gradients of a layer's widest activations while its backward runs: two in float32 for each inner unit, and
-# one more where dropout makes a copy.
-WORKING_BYTES = 8
-WORKING_BYTES_WITH_DROPOUT = 12
+# Gradients of a layer's widest activations while its backward runs, for each inner unit: two in float32 or
+# three in bfloat16, and one more where dropout makes a copy.
+WORKING_BYTES = {FLOAT32: 8, 2: 6}
+WORKING_BYTES_WITH_DROPOUT = {FLOAT32: 12, 2: 8}
 
 # Bytes of state for each trained weight.
 OPTIMIZER_BYTES = {
@@ -58,7 +58,7 @@ class Storage:
         weights: Bytes of each weight that is not.
         computes_in_bf16: The forward runs in bfloat16, else in float32.
         lora_dropout: Whether the adapter's inputs pass through a dropout.
-        on_gpu: There a dropout mask takes 1 byte a value, on a CPU 4.
+        on_gpu: There a dropout mask takes 1 byte a value, on a CPU as many as the value.
     """
 
     method: Method = "none"
@@ -78,7 +78,7 @@ class Storage:
         """Bytes of one value's dropout mask."""
         if not self.lora_dropout:
             return 0
-        return 1 if self.on_gpu else FLOAT32
+        return 1 if self.on_gpu else self.compute_bytes
 
 
 def count_linear_bytes(storage: Storage) -> float:
@@ -159,9 +159,11 @@ def count_layer_bytes(shape: ModelShape, training: Training, storage: Storage) -
 def count_working_bytes(shape: ModelShape, storage: Storage) -> float:
     """Estimate what a layer's backward pass holds for a moment, in bytes for each token.
 
-    Measured, not derived: 6 to 8.7 bytes for each inner unit, up to 11.6 with dropout.
+    Measured, not derived: for each inner unit 6 to 8.7 bytes, up to 11.6 with dropout; where weights are held
+    in bfloat16 too 4.2 to 5.7, up to 8 with dropout.
     """
-    return shape.intermediate_size * (WORKING_BYTES_WITH_DROPOUT if storage.lora_dropout else WORKING_BYTES)
+    per_unit = WORKING_BYTES_WITH_DROPOUT if storage.lora_dropout else WORKING_BYTES
+    return shape.intermediate_size * per_unit[storage.weights]
 
 
 def count_checkpoint_bytes(shape: ModelShape, training: Training, *, optimizer: str) -> int:
@@ -179,14 +181,17 @@ def _count_base_bytes(shape: ModelShape, storage: Storage) -> float:
 def _count_inputs_of_adapters(shape: ModelShape, training: Training, storage: Storage) -> float:
     """Count the adapters' inputs and inner outputs.
 
-    In float32 without dropout neighbours share an input (q, k, v; gate, up), and o's is the attention's
-    output, which is kept anyway. A cast to bfloat16 or a dropout gives each its own copy, the latter a mask.
+    Neighbours share an input (q, k, v; gate, up), and o's is the attention's output, which is kept anyway. A
+    dropout gives each its own copy, and a mask; so does a cast to bfloat16, but to o: the norms' results are
+    in float32 where the weights are.
     """
     targets, width = find_targets(shape, training), storage.compute_bytes
     inner = width * (training.lora_r or 0) * len(targets)
-    if storage.computes_in_bf16 or storage.lora_dropout:
+    if storage.lora_dropout:
         copies = sum(inputs for inputs, _ in targets.values())
         return inner + copies * (width + storage.mask_bytes)
+    if storage.computes_in_bf16 and storage.weights == FLOAT32:
+        return inner + width * sum(inputs for name, (inputs, _) in targets.items() if name in _SHARED_INPUTS)
     shared = {group: targets[name][0] for name, group in _SHARED_INPUTS.items() if name in targets}
     return inner + width * sum(shared.values())
 

@@ -20,6 +20,7 @@ from qwenkit.modeling.memory import (
     count_linear_bytes,
     estimate_memory,
 )
+from qwenkit.modeling.precision import adapter_inputs_kept
 
 DOCUMENTS, LENGTH = 8, 96
 TOKENS = DOCUMENTS * LENGTH
@@ -34,6 +35,7 @@ class Case:
     dropout: float = 0.0
     checkpointing: bool = False
     full: bool = False
+    float32_base: bool = False
     targets: tuple[str, ...] = tuple(Peft().target_modules)
     hidden_size: int = 96
 
@@ -44,7 +46,7 @@ class Case:
         return " ".join(unusual) or "usual"
 
     def build(self, *, layers: int = 4) -> Any:
-        """Make the model, in bfloat16 where it computes so (full fine-tuning holds float32)."""
+        """Make the model, in bfloat16 where it computes so; full fine-tuning holds float32."""
         config = Qwen3Config(
             vocab_size=64,
             hidden_size=self.hidden_size,
@@ -60,7 +62,7 @@ class Case:
         config._attn_implementation = "sdpa"
         torch.manual_seed(0)
         model = AutoModelForSequenceClassification.from_config(config)
-        if self.bf16 and not self.full:
+        if self.storage.weights == 2:
             model = model.to(torch.bfloat16)
         peft = Peft(
             enabled=not self.full, lora_r=RANK, lora_dropout=self.dropout, target_modules=list(self.targets)
@@ -83,7 +85,7 @@ class Case:
     @property
     def storage(self) -> Storage:
         return Storage(
-            weights=2 if self.bf16 and not self.full else 4,
+            weights=2 if self.bf16 and not (self.full or self.float32_base) else 4,
             computes_in_bf16=self.bf16,
             lora_dropout=self.dropout > 0,
         )
@@ -95,6 +97,8 @@ CASES = [
     Case(dropout=0.05),
     Case(bf16=True),
     Case(bf16=True, dropout=0.05),
+    Case(bf16=True, float32_base=True),
+    Case(bf16=True, targets=("q_proj", "v_proj")),
     Case(targets=("q_proj", "v_proj")),
     Case(full=True),
     Case(full=True, bf16=True),
@@ -120,7 +124,8 @@ def count_kept_bytes(case: Case, model: Any) -> int:
             kept[storage.data_ptr()] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with adapter_inputs_kept(model, is_wanted=case.bf16), hooks:
         case.forward(model)
     return sum(storage.nbytes() for storage in kept.values())
 
@@ -129,11 +134,12 @@ def measure_peak(case: Case, model: Any) -> int:
     """Follow each allocation of a micro-batch in torch's CPU allocator, and give the highest sum in bytes."""
     from torch.profiler import ProfilerActivity, profile
 
-    # After the first micro-batch of a step the gradients are there.
-    case.forward(model).backward()
-    # Without acc_events torch 2.11 warns that only one cycle is reported; there is one.
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    with adapter_inputs_kept(model, is_wanted=case.bf16):
+        # After the first micro-batch of a step the gradients are there.
         case.forward(model).backward()
+        # Without acc_events torch 2.11 warns that only one cycle is reported; there is one.
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+            case.forward(model).backward()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
