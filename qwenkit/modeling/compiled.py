@@ -24,6 +24,9 @@ def compile_layers(model: Any, *, backend: str = "inductor") -> int:
     # All layers and models of a process share one piece of code, of which torch keeps 8 forms unless told
     # otherwise: of one document and of several, trained, merged and scored, with and without gradients.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_FORMS)
+    # Under DDP torch would cut what is compiled into pieces for its buckets. A layer is one piece anyway, and
+    # torch's older versions refuse one that holds checkpointing or 4-bit products.
+    torch._dynamo.config.optimize_ddp = False
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
         layer.compile(dynamic=True, backend=backend)

@@ -18,7 +18,9 @@ HAS_COMPILER = any(shutil.which(name) for name in ("g++", "clang++"))
 def fresh_compiler():
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
+    before = torch._dynamo.config.optimize_ddp
     yield
+    torch._dynamo.config.optimize_ddp = before
     torch._dynamo.reset()
 
 
@@ -38,6 +40,26 @@ def test_compiled_layers_take_the_same_steps_whatever_the_sizes(base_folder, mak
     # The first layer's input needs no gradient, the others' does, and an evaluation needs none at all.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
     assert not torch._dynamo.utils.counters["graph_break"]
+
+
+def test_ranks_do_not_have_layers_cut_which_checkpointing_could_forbid(base_folder, tmp_path, monkeypatch):
+    """In torch before 2.13 the cutter may raise where a layer is checkpointed or quantized."""
+
+    def refuse(self, graph, example_inputs):
+        raise AssertionError("cut into pieces")
+
+    monkeypatch.setattr("torch._dynamo.backends.distributed.DDPOptimizer.compile_fn", refuse)
+    model = load_lora(base_folder)
+    compile_layers(model, backend="eager")
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        ranks = torch.nn.parallel.DistributedDataParallel(model)
+        logits = ranks(input_ids=torch.ones((2, 8), dtype=torch.long), use_cache=False).logits
+        logits.sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
 
 
 @pytest.mark.slow
