@@ -31,11 +31,12 @@ from tests.benchmarks.gpu_variants import (
     SKIPPED_STEPS,
     TINY,
     Scale,
+    Variant,
     list_variants,
     load_variant,
     save_random_base,
 )
-from tests.benchmarks.workload import LABELS, draw_documents
+from tests.benchmarks.workload import LABELS, Speed, draw_documents
 
 DATASHEET_FLOPS = 989e12
 """Dense bfloat16 products of an H100 SXM."""
@@ -86,27 +87,36 @@ def run_variants(scale: Scale, *, product_size: int) -> Iterator[dict[str, Any]]
         flops = count_step_flops(variants[0].config, documents, scale)
         shipped = losses = None
         for number, variant in enumerate(variants):
-            speeds = []
-            for repetition in range(REPETITIONS):
-                _begin_anew()
-                folder = Path(name) / f"{number}-{repetition}"
-                speeds.append(variant.train(load_variant(variant, scale), documents, folder))
+            line = {"name": f"training, {variant.name}", "value": None, "unit": "tokens/s"}
+            try:
+                speeds = _measure(variant, scale, documents, Path(name) / str(number))
+            except Exception as error:
+                # One that this machine or its libraries cannot run must not take the others' figures along.
+                message = f"{type(error).__name__}: {error}"
+                yield line | {"reference": shipped and round(shipped), "ratio": None, "error": message}
+                continue
             rate = median(speed.rate for speed in speeds)
-            shipped = shipped or rate
             # The second is the mended stock Trainer; the first has its own dropout.
+            shipped = rate if number == 0 else shipped
             losses = speeds[0].losses if number == 1 else losses
-            yield {
-                "name": f"training, {variant.name}",
+            yield line | {
                 "value": round(rate),
-                "unit": "tokens/s",
-                "reference": round(shipped),
-                "ratio": round(rate / shipped, 2),
+                "reference": shipped and round(shipped),
+                "ratio": shipped and round(rate / shipped, 2),
                 "mfu_of_datasheet": round(rate * flops / DATASHEET_FLOPS, 4),
                 "mfu_of_matrix_product": round(rate * flops / achieved, 4),
                 "padding": round(speeds[0].waste, 3),
                 "peak_gigabytes": _read_peak_gigabytes(),
                 "largest_loss_difference": _find_largest_difference(speeds[0].losses, losses),
             }
+
+
+def _measure(variant: Variant, scale: Scale, documents: datasets.Dataset, folder: Path) -> list[Speed]:
+    speeds = []
+    for repetition in range(REPETITIONS):
+        _begin_anew()
+        speeds.append(variant.train(load_variant(variant, scale), documents, folder / str(repetition)))
+    return speeds
 
 
 def _find_largest_difference(losses: list[float], reference: list[float] | None) -> float | None:
@@ -144,10 +154,12 @@ def main(arguments: list[str]) -> int:
         )
         sys.stderr.write('works, run it on the CPU: make bench-gpu ARGS="--tiny"\n')
         return 2
+    has_failed = False
     for result in run_variants(TINY, product_size=256) if is_tiny else run_variants(REAL, product_size=8192):
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
-    return 0
+        has_failed |= "error" in result
+    return int(has_failed)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,13 @@ class Scale:
     """How large everything is.
 
     Attributes:
-        additions: Settings other than those of fast.yaml; each alone is measured beside it.
+        additions: Settings other than those of fast.yaml; each entry is measured beside it.
         overrides: Of every config.
     """
 
     sizes: dict[str, int]
     longest: int
-    additions: tuple[str, ...]
+    additions: tuple[tuple[str, ...], ...]
     overrides: tuple[str, ...] = ()
 
     @property
@@ -59,10 +59,11 @@ REAL = Scale(
     REAL_SIZES,
     LONGEST,
     (
-        "training.compile=false",
-        "training.liger=true",
-        "training.tf32=true",
-        "training.gradient_checkpointing=true",
+        ("training.compile=false",),
+        # Kernels by hand are what one takes instead of a compiler's.
+        ("training.compile=false", "training.liger=true"),
+        ("training.tf32=true",),
+        ("training.gradient_checkpointing=true",),
     ),
 )
 
@@ -78,7 +79,7 @@ TINY = Scale(
         "head_dim": 32,
     },
     24,
-    ("training.gradient_checkpointing=true",),
+    (("training.gradient_checkpointing=true",),),
     (
         "training.per_device_train_batch_size=4",
         "training.gradient_accumulation_steps=2",
@@ -151,10 +152,10 @@ def list_variants(base: Path, scale: Scale) -> list[Variant]:
         config = read_config("default", base, scale, f"{name}={json.dumps(value)}")
         variants.append(Variant(f"default.yaml with {name}={value}", config, ours(config)))
     for addition in scale.additions:
-        if addition == "training.liger=true" and not machine.has_liger:
+        if addition == possible or ("training.liger=true" in addition and not machine.has_liger):
             continue
-        config = read_config("fast", base, scale, *possible, addition)
-        variants.append(Variant(f"fast.yaml with {addition}", config, ours(config)))
+        config = read_config("fast", base, scale, *possible, *addition)
+        variants.append(Variant(f"fast.yaml with {', '.join(addition)}", config, ours(config)))
     return variants
 
 

@@ -1,10 +1,16 @@
 """The benchmarks of training measure what they say: run with toy sizes, whatever the figures are."""
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from torch.nn import Linear
+from transformers import TrainingArguments
+
+from qwenkit.config import load_config
 from qwenkit.modeling.device import describe_machine
 from tests.benchmarks import gpu, gpu_variants, train
-from tests.benchmarks.workload import LONGEST, draw_documents
+from tests.benchmarks.workload import LONGEST, SequentialTrainer, Speed, draw_documents, time_stock
 
 RECORD = {"name", "value", "unit", "reference", "ratio"}
 
@@ -42,13 +48,61 @@ def test_the_benchmark_of_a_cpu_compares_equal_work() -> None:
     assert named["evaluation, Trainer.predict"]["largest_logit_difference"] < 1e-5
 
 
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_one_way_that_does_not_run_here_leaves_the_others_their_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speed = Speed(wall_seconds=1.0, cpu_seconds=1.0, tokens=500, waste=0.1, losses=[0.7])
+
+    def measure(variant: gpu_variants.Variant, *others: object) -> list[Speed]:
+        if variant.name == "default.yaml":
+            raise RuntimeError("no such kernel")
+        return [speed]
+
+    monkeypatch.setattr(gpu, "_measure", measure)
+    assert gpu.main(["--tiny"]) == 1
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    errors = {result["name"]: result["error"] for result in results if "error" in result}
+    assert errors == {"training, default.yaml": "RuntimeError: no such kernel"}
+    assert {"training, fast.yaml"} <= {result["name"] for result in results if result["value"]}
+    assert all(result.keys() >= RECORD for result in results)
+
+
+def test_the_stock_trainer_trains_on_one_gpu_of_several(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    class Looks(SequentialTrainer):
+        def __init__(self, *, args: TrainingArguments, **others: object) -> None:
+            raise Stopped(args.n_gpu)
+
+    def on_two(**settings: object) -> TrainingArguments:
+        arguments = TrainingArguments(**settings)
+        assert arguments.n_gpu < 2
+        arguments._n_gpu = 2
+        return arguments
+
+    monkeypatch.setattr("tests.benchmarks.workload.TrainingArguments", on_two)
+    documents = draw_documents(2, vocab_size=9, longest=4)
+    config = load_config("default").config
+    with pytest.raises(Stopped, match="1"):
+        time_stock(Linear(2, 2), documents, config, tmp_path, vocab_size=9, trainer_class=Looks)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_gpu")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_the_benchmark_of_a_gpu_runs_every_variant_as_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(gpu, "REPETITIONS", 2)
     results = list(gpu.run_variants(gpu_variants.TINY, product_size=64))
-    assert all(result.keys() >= RECORD for result in results)
+    assert all(result.keys() >= RECORD and "error" not in result for result in results)
     named = {result["name"].removeprefix("training, "): result for result in results}
     assert {"stock as shipped", "default.yaml", "fast.yaml"} <= named.keys()
     switches = len(gpu_variants.list_switches()) - (not describe_machine().has_compiler)

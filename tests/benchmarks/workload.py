@@ -172,29 +172,32 @@ def time_stock(
         documents: In the order in which they are to be taken.
     """
     training, watch = config.training, Stopwatch(model, skip=skip)
+    settings = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        num_train_epochs=1,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        warmup_steps=training.warmup_ratio,
+        lr_scheduler_type=training.lr_scheduler_type,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optim,
+        seed=training.seed,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        label_names=["labels"],
+        **arguments,
+    )
+    # On a machine with several GPUs it would train on all of them, ours on one.
+    settings._n_gpu = min(settings.n_gpu, 1)
     trainer = trainer_class(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            per_device_train_batch_size=training.per_device_train_batch_size,
-            gradient_accumulation_steps=training.gradient_accumulation_steps,
-            num_train_epochs=1,
-            learning_rate=training.learning_rate,
-            weight_decay=training.weight_decay,
-            warmup_steps=training.warmup_ratio,
-            lr_scheduler_type=training.lr_scheduler_type,
-            max_grad_norm=training.max_grad_norm,
-            optim=training.optim,
-            seed=training.seed,
-            bf16=bf16,
-            use_cpu=not torch.cuda.is_available(),
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            label_names=["labels"],
-            **arguments,
-        ),
+        args=settings,
         data_collator=DataCollatorWithPadding(
             make_padding_tokenizer(vocab_size), pad_to_multiple_of=config.tokenization.pad_to_multiple_of
         ),
