@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from qwenkit.forecast.run import Forecast
 
 GIB = 2**30
+# More than any machine reaches; infinity is no number that JSON has.
+MOST_TOKENS_PER_SECOND = 10**9
 
 
 class Device(StrEnum):
@@ -38,6 +40,7 @@ def plan(
         typer.Option(
             "--tokens-per-second",
             min=1,
+            max=MOST_TOKENS_PER_SECOND,
             metavar="RATE",
             rich_help_panel=opt.PLAN,
             help="Speed of training. Default: what a like run here measured, if there is one.",
@@ -58,6 +61,7 @@ def plan(
     Example: qwenkit plan --dataset 100k --config fast --device gpu --tokens-per-second 50000
     """
     from qwenkit.config import load_config
+    from qwenkit.config.checks_before_training import check_train_rows
 
     named = {
         "dataset": dataset,
@@ -72,7 +76,11 @@ def plan(
         loaded = load_config(config, overrides=settings or (), named=named)
         from qwenkit.forecast.run import forecast_run
 
+        for note in loaded.notes:
+            console.info(note)
         forecast = forecast_run(loaded.config, tokens_per_second=tokens_per_second, device=device.value)
+        if forecast.rows:
+            loaded.require(list(check_train_rows(loaded.config, forecast.rows.rows["train"])))
         if json:
             console.emit(forecast.to_json())
             return
@@ -92,7 +100,9 @@ def plan(
         if forecast.rows:
             console.next(write_command("qwenkit train", given | training))
         else:
-            console.next(write_command("qwenkit prepare", given | {"dataset": dataset or "10k"}))
+            # The config may name the data set; where nothing does, this is an example.
+            example = {} if dataset or loaded.config.dataset.name else {"dataset": "10k"}
+            console.next(write_command("qwenkit prepare", given | example))
 
 
 def _show_model(console: Console, forecast: "Forecast") -> None:

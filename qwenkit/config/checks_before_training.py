@@ -53,11 +53,32 @@ def check_before_training(
         module_names: Dotted names of the model's linear and embedding layers.
     """
     return [
-        *_check_train_rows(config, train_rows),
+        *check_train_rows(config, train_rows),
         *_check_length(config, model_max_length),
         *_check_modules(config, module_names),
         *check_machine(config, machine),
     ]
+
+
+def check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]:
+    """Find steps, warm-up and checkpoints that do not go with so many documents of the train split."""
+    training = config.training
+    documents_at_once = training.per_device_train_batch_size
+    documents_per_step = documents_at_once * training.gradient_accumulation_steps
+    if documents_per_step > train_rows:
+        if documents_at_once <= train_rows:
+            advice = f"set gradient_accumulation_steps to {train_rows // documents_at_once} or less"
+        else:
+            advice = f"set it to {train_rows} or less, and gradient_accumulation_steps to 1"
+        found = f"a step takes {documents_per_step} documents, more than the {train_rows} of the train split"
+        also = ("training.gradient_accumulation_steps",)
+        yield ConfigProblem("training.per_device_train_batch_size", f"{found}; {advice}", also)
+        return
+    steps_per_epoch = math.ceil(train_rows / documents_per_step)
+    if training.max_steps <= 0:
+        yield from check_warmup(config, math.ceil(steps_per_epoch * training.num_train_epochs))
+    if training.load_best_model_at_end and training.save_steps and training.eval_steps is None:
+        yield from check_save_steps(max(1, steps_per_epoch // 10), training.save_steps)
 
 
 def check_machine(config: Config, machine: Machine) -> list[ConfigProblem]:
@@ -83,26 +104,6 @@ def check_before_sharding(config: Config, *, has_own_base: bool, is_gpu: bool) -
         message = "no GPU can try sizes alone under FSDP; set a number (`qwenkit plan` helps)"
         problems.append(ConfigProblem("training.micro_batch_tokens", message))
     return problems
-
-
-def _check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]:
-    training = config.training
-    documents_at_once = training.per_device_train_batch_size
-    documents_per_step = documents_at_once * training.gradient_accumulation_steps
-    if documents_per_step > train_rows:
-        if documents_at_once <= train_rows:
-            advice = f"set gradient_accumulation_steps to {train_rows // documents_at_once} or less"
-        else:
-            advice = f"set it to {train_rows} or less, and gradient_accumulation_steps to 1"
-        found = f"a step takes {documents_per_step} documents, more than the {train_rows} of the train split"
-        also = ("training.gradient_accumulation_steps",)
-        yield ConfigProblem("training.per_device_train_batch_size", f"{found}; {advice}", also)
-        return
-    steps_per_epoch = math.ceil(train_rows / documents_per_step)
-    if training.max_steps <= 0:
-        yield from check_warmup(config, math.ceil(steps_per_epoch * training.num_train_epochs))
-    if training.load_best_model_at_end and training.save_steps and training.eval_steps is None:
-        yield from check_save_steps(max(1, steps_per_epoch // 10), training.save_steps)
 
 
 def _check_length(config: Config, model_max_length: int | None) -> Iterator[ConfigProblem]:
