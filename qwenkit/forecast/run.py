@@ -31,7 +31,7 @@ USUAL_GPU_BYTES = 24 * 2**30
 
 @dataclass(frozen=True)
 class Steps:
-    """The course of training. `evaluations` are those while it goes on; early stopping may spare some."""
+    """The course of training. `evaluations` are those until its last step; early stopping may spare some."""
 
     documents_per_step: int
     per_epoch: int
@@ -203,8 +203,9 @@ def _plan_steps(config: Config, rows: Mapping[str, int]) -> Steps:
         per_epoch=per_epoch,
         total=total,
         warmup=math.ceil(total * settings.warmup_ratio),
-        evaluations=total // eval_steps,
-        checkpoints=total // save_steps,
+        # The last step is followed by both, wherever it falls.
+        evaluations=math.ceil(total / eval_steps),
+        checkpoints=math.ceil(total / save_steps),
     )
 
 

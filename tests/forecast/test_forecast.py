@@ -45,6 +45,18 @@ def test_a_finished_run_is_foretold_as_it_was(finished: QwenTrainingPipeline) ->
     assert told.rows.rows["test"] == finished.test_tokenized.num_rows
 
 
+def test_the_last_step_is_evaluated_and_saved_wherever_it_falls(toy_csv: Path, tmp_path: Path) -> None:
+    overrides = (*TINY_SETTINGS, "training.max_steps=3", "evaluation.run_pre_training_eval=false")
+    pipeline = QwenTrainingPipeline(dataset=str(toy_csv), root=tmp_path, overrides=overrides)
+    pipeline.train()
+    pipeline.cleanup()
+    told = forecast_run(config_of(pipeline))
+    history = pipeline.trainer.state.log_history
+    assert told.steps is not None
+    assert told.steps.evaluations == sum("eval_loss" in record for record in history)
+    assert told.steps.checkpoints == len(list(pipeline.run_folder.glob("checkpoint-*")))
+
+
 def test_counted_tokens_come_from_the_tokenized_data(finished: QwenTrainingPipeline) -> None:
     rows = rows_of(finished)
     assert not rows.is_estimate
@@ -80,6 +92,10 @@ def test_the_rate_is_that_of_the_newest_like_run(finished: QwenTrainingPipeline)
     for other in (
         "quantization.enabled=false",
         "peft.lora_r=4",
+        "peft.use_dora=true",
+        "peft.target_modules=[q_proj]",
+        "peft.modules_to_save=[]",
+        "peft.lora_dropout=0.0",
         "model.tiny.hidden_size=64",
         "training.compile=true",
     ):
