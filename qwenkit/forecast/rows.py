@@ -1,5 +1,6 @@
 """How many documents and tokens there are: read from what is on disk, or estimated, and said so."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class RowFacts:
     Attributes:
         rows: Documents, by split.
         tokens: Tokens after the cut, by split.
-        longest: Tokens of the longest training document after the cut.
+        longest: Tokens of the longest training document after the cut, if there is one.
         source: Where the numbers come from.
         is_estimate: The tokens were not counted.
     """
@@ -60,24 +61,31 @@ def find_row_facts(
     if prepared is None:
         return _recall_known(dataset, max_length)
     tokenized = workspace.find_tokenized(prepared, max_length=max_length, truncation=truncation)
-    if tokenized is not None:
-        return _read_tokenized(*tokenized, max_length)
-    return _estimate_from_text(prepared, max_length)
+    most = max_length if truncation else None
+    return _estimate_from_text(prepared, most) if tokenized is None else _read_tokenized(*tokenized, most)
 
 
-def _read_tokenized(folder: Path, manifest: Manifest, max_length: int) -> RowFacts:
+def _read_tokenized(folder: Path, manifest: Manifest, most: int | None) -> RowFacts:
     counts: Mapping[str, Any] = manifest.counts
     return RowFacts(
         rows={split: counts[split]["rows"] for split in SPLITS},
         tokens={split: float(counts[split]["tokens_kept"]) for split in SPLITS},
-        longest=min(counts["train"]["longest"], max_length),
+        longest=_cut(counts["train"]["longest"], most),
         source=f"counted in {folder}",
         is_estimate=False,
     )
 
 
-def _estimate_from_text(prepared: Path, max_length: int) -> RowFacts | None:
-    """Take the rows as they were written, and a mean length from the first of them."""
+def _cut(length: int, most: int | None) -> int:
+    return length if most is None else min(length, most)
+
+
+def _estimate_from_text(prepared: Path, most: int | None) -> RowFacts | None:
+    """Take the rows as they were written, and a mean length from the first of them.
+
+    Args:
+        most: Tokens at which documents are cut; None keeps them whole.
+    """
     import polars as pl
 
     manifest = read_manifest(prepared)
@@ -85,12 +93,12 @@ def _estimate_from_text(prepared: Path, max_length: int) -> RowFacts | None:
         return None
     rows = {split: int(manifest.counts["written"][split]) for split in SPLITS}
     texts = pl.read_parquet(prepared / "train.parquet", columns=["text"], n_rows=SAMPLED_ROWS)["text"]
-    lengths = (texts.str.len_chars() / CHARACTERS_PER_TOKEN).clip(1, max_length)
+    lengths = (texts.str.len_chars() / CHARACTERS_PER_TOKEN).clip(1, most)
     mean = float(lengths.mean() or 0.0)  # type: ignore[arg-type]
     return RowFacts(
         rows=rows,
         tokens={split: count * mean for split, count in rows.items()},
-        longest=max_length,
+        longest=most or math.ceil(lengths.max() or 1),  # type: ignore[arg-type]
         source=f"estimated at {CHARACTERS_PER_TOKEN:g} characters a token; `qwenkit tokenize` counts them",
         is_estimate=True,
     )

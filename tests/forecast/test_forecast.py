@@ -72,6 +72,21 @@ def test_without_tokenized_data_of_that_length_the_estimate_says_so(finished: Qw
     assert rows.mean_tokens("train") == 10
 
 
+def test_documents_that_are_not_cut_are_planned_whole(toy_csv: Path, tmp_path: Path) -> None:
+    whole = (*TINY_SETTINGS, "tokenization.max_length=10", "tokenization.truncation=false")
+    pipeline = QwenTrainingPipeline(dataset=str(toy_csv), root=tmp_path, overrides=whole)
+    pipeline.create_label_mappings()
+    estimated = forecast_run(pipeline.config)
+    assert estimated.rows and estimated.rows.is_estimate and estimated.mean_tokens > 10
+    assert estimated.micro_batch_tokens > 8 * 16
+    pipeline.tokenize_datasets()
+    told = forecast_run(pipeline.config)
+    longest = max(pipeline.train_tokenized["length"])
+    assert told.rows and not told.rows.is_estimate
+    assert told.rows.longest == longest > 10
+    assert told.micro_batch_tokens == 8 * (-(-longest // 8) * 8)
+
+
 def test_an_alias_is_known_before_anything_is_prepared_and_a_file_is_not(tmp_path: Path) -> None:
     for alias, (train, _, _) in KNOWN_ROWS.items():
         rows = find_row_facts(Workspace(tmp_path), alias, max_length=384, truncation=True)
