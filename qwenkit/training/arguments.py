@@ -100,6 +100,10 @@ def build_training_arguments(
     )
     # accelerate hands this on to torch under a name that torch calls deprecated, on every rank.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+    # A CPU has no other memory to page to; the optimizer works all the same.
+    warnings.filterwarnings(
+        "ignore", message="Paged optimizers are not supported on CPU", category=UserWarning
+    )
     # Several visible GPUs without torchrun would become DataParallel, which splits batches unasked.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

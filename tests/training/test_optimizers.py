@@ -10,9 +10,6 @@ from tests.training.tiny_training import make_config, weights_of
 
 OPTIMIZERS = get_args(Training.model_fields["optim"].annotation)
 
-# There is no paging on a CPU, and bitsandbytes says so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*[Pp]aged:UserWarning")
-
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_trains_every_weight(make_trainer, name):
