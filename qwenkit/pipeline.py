@@ -420,7 +420,8 @@ class QwenTrainingPipeline:
         wanted = wanted or (None if is_fresh else "auto")
         checkpoint = resolve_resume(wanted, self.run_folder, fingerprint=own, warn=self.console.warn)
         if checkpoint is not None:
-            self.console.info(f"going on from {checkpoint} (--force starts over)")
+            hint = "" if self.config.training.resume_from_checkpoint else " (--force starts over)"
+            self.console.info(f"going on from {checkpoint}{hint}")
         self.console.info(describe_work(self.trainer.args, self.train_tokenized))
         self.trainer.train(resume_from_checkpoint=checkpoint)
         bundle = self._make_bundle()

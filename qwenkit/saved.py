@@ -1,5 +1,6 @@
 """Which saved model a path means, where its results go, and what it was trained on."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +107,10 @@ def find_model(path: Path | None, workspace: Workspace) -> SavedModel:
         raise ArtifactError(f"{folder} is no folder: name a run, a checkpoint, an export or a model folder.")
     if (folder / SUMMARY_NAME).is_file():
         if read_manifest(folder / TRAIN.folder) is None:
+            command = f"qwenkit train --config {shlex.quote(str(folder / 'config.yaml'))}"
             raise ArtifactError(
-                f"{folder} has no {TRAIN.folder}/ yet: finish it with `qwenkit train --resume auto`, "
-                "or name one of its checkpoints."
+                f"{folder} has no {TRAIN.folder}/ yet: finish it with `{command}`, or name one of its "
+                "checkpoints."
             )
         folder = folder / TRAIN.folder
     if not any((folder / name).is_file() for name in MODEL_FILES):

@@ -110,7 +110,8 @@ def raise_interrupted(request: StopRequest, run_folder: Path, *, step: int) -> N
     # The last step of a run that stopped early need not have been saved.
     kept = f"{checkpoint} is complete" if checkpoint.is_dir() else "the newest checkpoint is complete"
     raise Interrupted(
-        f"stopped by {name} after step {step}; {kept}. Run the same command with --resume auto to go on.",
+        f"stopped by {name} after step {step}; {kept}. The same command goes on from there; to one with "
+        "--force add --resume auto.",
         request.signal_number,
     )
 

@@ -1,6 +1,8 @@
 """Options of evaluate and export, and --json everywhere, as a user types them."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,20 @@ def test_settings_of_training_are_refused_where_a_saved_model_is_used(run: Path)
         asked = (command, run, "--root", run.parent, "--set", "training.seed=3", "--set", "peft.lora_r=4")
         assert "--set training.seed, peft.lora_r: the model is as it was" in call(*asked, code=2)
     call("evaluate", run, "--root", run.parent, "--set", "training.per_device_eval_batch_size=4")
+
+
+def test_a_run_that_is_not_finished_names_the_command_that_finishes_it(run: Path, tmp_path: Path) -> None:
+    root = tmp_path / "my output"
+    shutil.copytree(run.parent, root)
+    begun = root / run.name
+    shutil.rmtree(begun / "trained")
+    config = (begun / "config.yaml").read_text()
+    [written] = [line for line in config.splitlines() if line.startswith("  root: ")]
+    (begun / "config.yaml").write_text(config.replace(written, f'  root: "{root}"'))
+    command = re.findall(r"finish it with `qwenkit (.*)`", call("evaluate", begun, "--root", root, code=3))[0]
+    assert f"going on from {begun}/checkpoint-" in call(*shlex.split(command))
+    assert "(--force starts over)" not in call(*shlex.split(command), "--force", "--resume", "auto")
+    verify(begun / "trained", deep=True)
 
 
 def test_the_rows_that_a_model_learned_from_are_called_so(run: Path, tmp_path: Path) -> None:
