@@ -11,6 +11,14 @@ from collections.abc import Callable, Collection, Iterator
 from qwenkit.config.problems import ConfigProblem, describe_unknown, list_names, show_name
 from qwenkit.config.schema import Config
 
+# What an evaluation measures; which way a user's own metric goes, only they know.
+LOWER_IS_BETTER = ("loss", "log_loss", "brier", "ece")
+HIGHER_IS_BETTER = (
+    *("accuracy", "balanced_accuracy", "mcc", "auroc", "average_precision", "partial_auroc_fpr_5"),
+    *("precision", "recall", "f1", "precision_macro", "recall_macro", "f1_macro"),
+    *("tpr_at_fpr_5", "tpr_at_fpr_1"),
+)
+
 
 def check_config(config: Config) -> list[ConfigProblem]:
     """Find the settings that contradict each other."""
@@ -219,9 +227,9 @@ def _check_best_model(config: Config) -> Iterator[ConfigProblem]:
         message = "wants training.load_best_model_at_end: true, or the worse last weights would be kept"
         yield ConfigProblem("early_stopping.enabled", message, ("training.load_best_model_at_end",))
     metric = training.metric_for_best_model
-    is_loss = metric.removeprefix("eval_") == "loss"
-    if is_loss == training.greater_is_better and training.load_best_model_at_end:
-        better, value = ("lower", "false") if is_loss else ("higher", "true")
+    others = LOWER_IS_BETTER if training.greater_is_better else HIGHER_IS_BETTER
+    if metric.removeprefix("eval_") in others and training.load_best_model_at_end:
+        better, value = ("lower", "false") if training.greater_is_better else ("higher", "true")
         message = f"{show_name(metric)} is better when it is {better}; set this to {value}"
         yield ConfigProblem("training.greater_is_better", message, ("training.metric_for_best_model",))
 

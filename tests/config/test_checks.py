@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qwenkit.config import Config, check_config, check_metric, check_names
+from qwenkit.config.checks import HIGHER_IS_BETTER, LOWER_IS_BETTER
+from qwenkit.metrics import compute_metrics, flatten_metrics
 
 Refusal = Callable[..., str]
 
@@ -79,6 +82,7 @@ def config_with(settings: Mapping[str, Any]) -> Config:
         ),
         ({"training.greater_is_better": False}, "training.greater_is_better", "better when it is higher"),
         ({"training.metric_for_best_model": "eval_loss"}, "training.greater_is_better", "set this to false"),
+        ({"training.metric_for_best_model": "eval_brier"}, "training.greater_is_better", "set this to false"),
         ({"training.micro_batch_tokens": 383}, "training.micro_batch_tokens", "max_length (384)"),
         (
             {"training.focal_gamma": 2.0, "training.label_smoothing": 0.1},
@@ -108,6 +112,9 @@ def test_a_contradiction_is_found_with_advice(settings: dict[str, Any], name: st
         {"training.eval_steps": 100, "training.save_steps": 300},
         {"training.load_best_model_at_end": False, "early_stopping.enabled": False},
         {"training.metric_for_best_model": "eval_loss", "training.greater_is_better": False},
+        {"training.metric_for_best_model": "ece", "training.greater_is_better": False},
+        # A user's own, of which only they know which way is better.
+        {"training.metric_for_best_model": "eval_my_error", "training.greater_is_better": False},
         {"class_weights.method": "manual", "class_weights.manual_weights": [1.0, 2.0]},
         {"class_weights.manual_weights": [1.0]},
         {"training.micro_batch_tokens": 384},
@@ -125,6 +132,13 @@ def test_a_metric_that_does_not_exist_is_found_before_training() -> None:
         ("training.metric_for_best_model", "acuracy is unknown; did you mean accuracy?"),
     ]
     assert check_metric(Config(), metrics=["balanced_accuracy"]) == []
+
+
+def test_of_each_metric_it_is_known_which_way_is_better() -> None:
+    measured = compute_metrics(np.eye(2), np.arange(2), labels=["a", "b"])
+    names = set(flatten_metrics(measured, prefix="")) - {"rows"}
+    assert {*LOWER_IS_BETTER, *HIGHER_IS_BETTER} == names
+    assert not set(LOWER_IS_BETTER) & set(HIGHER_IS_BETTER)
 
 
 def test_each_setting_that_a_check_reads_is_named_by_it() -> None:
