@@ -311,12 +311,15 @@ class QwenTrainingPipeline:
     def apply_lora(self) -> None:
         """Put the adapter on the model, or free all weights where peft is off."""
         from qwenkit.modeling.adapters import apply_adapter, count_trainable
-        from qwenkit.steps.settings import check_reality
+        from qwenkit.steps.settings import check_metric_on_rows, check_reality
+        from qwenkit.tokens.tokenized import read_numbers
 
         if self.trained_folder is not None or self.adapted_model is not None:
             return
         if not hasattr(self.model, "peft_config"):
             problems = check_reality(self.config, model=self.model, train_rows=len(self.train_tokenized))
+            if self.val_tokenized is not None and "compute_metrics" not in self.trainer_options:
+                problems += check_metric_on_rows(self.config, read_numbers(self.val_tokenized, "labels"))
             self._loaded.require(problems, self.config)
             training = self.config.training
             adapted = apply_adapter(

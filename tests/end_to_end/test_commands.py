@@ -192,6 +192,17 @@ def test_a_name_that_does_not_exist_is_told_before_anything_is_made(toy_csv: Pat
     assert not (tmp_path / "output").exists()
 
 
+def test_a_metric_that_the_validation_rows_do_not_give_ends_no_training(
+    finished: QwenTrainingPipeline,
+) -> None:
+    root = Path(finished.config.paths.root)
+    runs = sorted(root.iterdir())
+    asked = ("--config", finished.run_folder / "config.yaml", "--set", "training.eval_samples=1")
+    told = call("train", *asked, "--set", "training.metric_for_best_model=auroc", code=2)
+    assert "auroc cannot be measured: the 1 validation rows used while training hold none of" in told
+    assert sorted(root.iterdir()) == runs
+
+
 def write_raid_file(path: Path, *, has_labels: bool) -> Path:
     """Write a tiny file in RAID's schema: 3 domains, texts with newlines and quotes, one empty."""
     rng = np.random.default_rng(0)
