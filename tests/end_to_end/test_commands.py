@@ -184,7 +184,11 @@ def test_a_name_that_does_not_exist_is_told_before_anything_is_made(toy_csv: Pat
     assert "tflite is unknown; there is adapter" in call("config", "validate", *wrong, code=2)
     told = call("train", "--dataset", toy_csv, "--root", tmp_path / "output", *wrong, code=2)
     assert "tflite is unknown; there is adapter" in told
-    for setting, why in (("metric_for_best_model=acuracy", "did you mean"), ("liger=true", "need a GPU")):
+    for setting, why in (
+        ("metric_for_best_model=acuracy", "did you mean"),
+        ("metric_for_best_model=rows", "rows is unknown"),
+        ("liger=true", "need a GPU"),
+    ):
         asked = ("--root", tmp_path / "output", "--set", f"training.{setting}")
         assert why in call("train", "--dataset", toy_csv, *asked, code=2)
     resume = ("--root", tmp_path / "output", "--resume", tmp_path / "none")
