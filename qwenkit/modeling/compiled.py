@@ -24,9 +24,11 @@ def compile_layers(model: Any, *, backend: str = "inductor") -> int:
     # All layers and models of a process share one piece of code, of which torch keeps 8 forms unless told
     # otherwise: of one document and of several, trained, merged and scored, with and without gradients.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_FORMS)
-    # Under DDP torch would cut what is compiled into pieces for its buckets. A layer is one piece anyway, and
-    # torch's older versions refuse one that holds checkpointing or 4-bit products.
+    # Under DDP torch would cut what is compiled into pieces for its buckets; a layer is better one piece.
     torch._dynamo.config.optimize_ddp = False
+    # With sizes left open torch leaves numbers open too: LoRA's scaling would go into each layer as a tensor
+    # on the CPU, once a projection, to be converted there by code that wants a C++ compiler of its own.
+    torch._dynamo.config.specialize_float = True
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
         layer.compile(dynamic=True, backend=backend)

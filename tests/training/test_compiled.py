@@ -18,9 +18,10 @@ HAS_COMPILER = any(shutil.which(name) for name in ("g++", "clang++"))
 def fresh_compiler():
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    before = torch._dynamo.config.optimize_ddp
+    config = torch._dynamo.config
+    before = config.optimize_ddp, config.specialize_float
     yield
-    torch._dynamo.config.optimize_ddp = before
+    config.optimize_ddp, config.specialize_float = before
     torch._dynamo.reset()
 
 
@@ -42,9 +43,23 @@ def test_compiled_layers_take_the_same_steps_whatever_the_sizes(base_folder, mak
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
-def test_ranks_do_not_have_layers_cut_which_checkpointing_could_forbid(base_folder, tmp_path, monkeypatch):
-    """In torch before 2.13 the cutter may raise where a layer is checkpointed or quantized."""
+def test_the_scaling_of_an_adapter_is_part_of_the_compiled_code(base_folder):
+    """As a tensor of its own it would be one on the CPU, beside a layer on a GPU."""
+    inputs: list[torch.Tensor] = []
 
+    def keep_inputs(graph, example_inputs):
+        inputs.extend(example_inputs)
+        return graph.forward
+
+    model = load_lora(base_folder)
+    compile_layers(model, backend=keep_inputs)
+    for size in ((2, 16), (3, 24)):
+        model(input_ids=torch.ones(size, dtype=torch.long), use_cache=False).logits.sum().backward()
+    assert len(inputs) > 20
+    assert not [each for each in inputs if isinstance(each, torch.Tensor) and each.ndim == 0]
+
+
+def test_ranks_do_not_have_layers_cut(base_folder, tmp_path, monkeypatch):
     def refuse(self, graph, example_inputs):
         raise AssertionError("cut into pieces")
 
