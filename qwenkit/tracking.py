@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qwenkit.console import Console, safe_text
-from qwenkit.errors import ConfigError
+from qwenkit.errors import ConfigError, QwenkitError
 from qwenkit.files import replace_file
 from qwenkit.model_upload import name_artifact, upload_model
 
@@ -143,8 +143,6 @@ class Tracker:
         self._wandb_run = None
 
     def _tell_wandb(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        import wandb
-
         try:
             call(*args, **kwargs)
         except TimeoutError:
@@ -153,9 +151,13 @@ class Tracker:
             self._console.warn(
                 f"Weights & Biases is too slow to wait for: `wandb sync {unsent}` sends the rest."
             )
-        except (wandb.Error, OSError) as error:
+        except QwenkitError:
+            # A signal's, which came meanwhile.
+            raise
+        except Exception as error:  # its errors have no base in common, and none may end a training
             self._wandb_run = None
-            self._console.warn(f"Weights & Biases failed and is off for the rest of this run: {error}")
+            reason = str(error) or type(error).__name__
+            self._console.warn(f"Weights & Biases failed and is off for the rest of this run: {reason}")
 
 
 def choose_wandb_mode(mode: str | None) -> str:

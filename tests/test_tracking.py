@@ -160,6 +160,56 @@ def test_a_service_that_is_silent_delays_a_run_by_seconds_and_stops_nothing(home
     assert list(home.glob("run/wandb/*run-*/run-*.wandb"))
 
 
+DISTURBED = """
+import os, signal, threading, time
+from pathlib import Path
+import psutil, typer
+from qwenkit.cli.frame import command_frame
+from qwenkit.tracking import MetricsLog, Tracker, start_wandb
+
+def disturb():
+    time.sleep(1)
+    if EVENT == "its process is killed":
+        for helper in psutil.Process().children(recursive=True):
+            helper.kill()
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+try:
+    with command_frame() as console:
+        run = start_wandb(
+            folder=Path("run"), project="p", entity=None, name="n", tags=[], notes=None, mode="online",
+            config={}, console=console, finish_timeout_seconds=30,
+        )
+        tracker = Tracker(MetricsLog(Path("run/metrics.jsonl")), console=console, wandb_run=run)
+        tracker.log({"loss": 1.0}, step=1)
+        threading.Thread(target=disturb).start()
+        tracker.finish()
+    print("went on")
+except typer.Exit as end:
+    print("left with", end.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("event", "end", "said"),
+    [
+        # As for lack of memory.
+        (
+            "its process is killed",
+            "went on",
+            "warning: Weights & Biases failed and is off for the rest of this run: ",
+        ),
+        ("SIGTERM comes", "left with 143", "error: terminated; "),
+    ],
+)
+def test_what_happens_while_a_run_waits_for_the_service(home: Path, event: str, end: str, said: str) -> None:
+    with serve_wandb("stalling") as address:
+        finished = run_script(DISTURBED.replace("EVENT", repr(event)), home, address)
+    assert finished.stdout.strip() == end
+    assert finished.stderr.startswith(said)
+
+
 # ---- A model to upload ----
 
 UPLOAD = """
