@@ -217,6 +217,7 @@ def start_wandb(
     # Its reports of errors to a third service wait for that one when the program ends, 10 s and more.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
+    from pydantic import ValidationError
 
     folder.mkdir(parents=True, exist_ok=True)
     arguments: dict[str, Any] = {
@@ -243,6 +244,12 @@ def start_wandb(
                 console.warn(f"Weights & Biases is off for this run: {reason}")
             else:
                 console.warn(f"Weights & Biases cannot be reached ({reason}); this run is recorded offline.")
+        except ValidationError as error:
+            # Its own settings, as from WANDB_BASE_URL, are wrong; offline they would be too.
+            wrong = error.errors()[0]
+            named = ".".join(map(str, wrong["loc"]))
+            console.warn(f"Weights & Biases is off for this run: {named}: {wrong['msg']}")
+            break
     return None
 
 

@@ -210,6 +210,13 @@ def test_what_happens_while_a_run_waits_for_the_service(home: Path, event: str, 
     assert finished.stderr.startswith(said)
 
 
+def test_an_address_that_is_none_costs_one_line_that_names_it(home: Path) -> None:
+    finished = run_script(FOLLOW, home, "nonsense")
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("warning: Weights & Biases is off for this run: base_url: Input should be a valid")
+    assert len((home / "run" / "metrics.jsonl").read_text().splitlines()) == 200
+
+
 # ---- A model to upload ----
 
 UPLOAD = """
