@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,22 +32,24 @@ finally:
 """
 
 
-def read_exit_code(path: Path) -> int:
-    """Find the code in an offline run, whose records are checksum (4 bytes), length, kind and content."""
+def read_record(path: Path, kind: str) -> Any:
+    """Find a record in an offline run; they are checksum (4 bytes), length, kind of piece and content."""
     from wandb.proto import wandb_internal_pb2
 
     content, at = path.read_bytes(), len(b":W&B") + 3
     while at < len(content):
         length, _ = struct.unpack_from("<HB", content, at + 4)
         record = wandb_internal_pb2.Record.FromString(content[at + 7 : at + 7 + length])
-        if record.WhichOneof("record_type") == "exit":
-            return record.exit.exit_code
+        if record.WhichOneof("record_type") == kind:
+            return getattr(record, kind)
         at += 7 + length
-    raise AssertionError("the run was never closed")
+    raise AssertionError(f"the run has no {kind}")
 
 
 @pytest.mark.parametrize(("end", "exit_code"), [("is done", 0), ("fails", 1)])
-def test_a_run_that_failed_is_told_from_one_that_finished(tmp_path: Path, end: str, exit_code: int) -> None:
+def test_a_run_has_its_group_and_one_that_failed_is_told_from_one_that_finished(
+    tmp_path: Path, end: str, exit_code: int
+) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -55,4 +58,7 @@ def test_a_run_that_failed_is_told_from_one_that_finished(tmp_path: Path, end: s
     done = subprocess.run([sys.executable, "-c", END, end], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 6 * exit_code
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
-    assert read_exit_code(path) == exit_code
+    assert read_record(path, "exit").exit_code == exit_code
+    # The group that its evaluations join, and what goes on after an interruption.
+    run = read_record(path, "run")
+    assert (run.run_group, run.job_type) == ("run", "train")

@@ -58,6 +58,7 @@ def read_training_log(run: Path | None) -> list[dict[str, Any]]:
 
 def _open_wandb(folder: Path, *, plan: StagePlan, config: Config, mode: str, console: Console) -> Any:
     settings = config.wandb
+    name = settings.name or folder.name
     facts: Mapping[str, Any] = {
         **flatten_config(config),
         "fingerprint": plan.fingerprint,
@@ -67,11 +68,14 @@ def _open_wandb(folder: Path, *, plan: StagePlan, config: Config, mode: str, con
         folder=folder,
         project=settings.project,
         entity=settings.entity,
-        name=settings.name or folder.name,
+        name=name,
         tags=[*settings.tags, f"dataset-{plan.identity['dataset']}"],
         notes=settings.notes,
         mode=mode,
         config=facts,
         console=console,
+        # What is resumed, uploaded or evaluated later has W&B runs of its own, in the same group.
+        group=name,
+        job_type=plan.stage.name,
         finish_timeout_seconds=FINISH_TIMEOUT_SECONDS,
     )
