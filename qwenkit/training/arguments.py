@@ -47,6 +47,8 @@ def build_training_arguments(
         steps_per_epoch, eval_steps=training.eval_steps, save_steps=training.save_steps
     )
     workers = min(training.dataloader_num_workers, count_spare_cores())
+    # accelerate's config file asks for a precision too, and it would hold in training alone, not in scoring.
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     arguments = TrainingArguments(
         output_dir=str(output_dir),
         per_device_train_batch_size=documents_per_step(config),

@@ -54,6 +54,11 @@ def test_steps_are_counted_with_the_incomplete_last_one():
     assert [count_steps(rows, 256) for rows in (1, 256, 257, 8006)] == [1, 1, 2, 32]
 
 
+def test_the_launcher_does_not_choose_the_precision(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    assert build(tmp_path).mixed_precision == "no"
+
+
 def test_default_config_gives_the_original_recipe(tmp_path):
     arguments = build(tmp_path)
     assert arguments.per_device_train_batch_size == 256
