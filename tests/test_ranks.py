@@ -1,11 +1,17 @@
 """The processes of one command: dealt to evenly, one that speaks, and a lone one that notices nothing."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qwenkit.console import Console
 from qwenkit.ranks import ALONE, LAUNCHER_NAMES, Ranks, alone, deal_evenly, find_ranks
+from tests.end_to_end.processes import make_environment
 
 
 @pytest.fixture
@@ -61,3 +67,34 @@ def test_another_rank_than_the_first_prints_nothing_but_an_error(capsys: pytest.
     assert capsys.readouterr() == ("", "")
     console.error("broken")
     assert capsys.readouterr() == ("", "error (rank 1): broken\n")
+
+
+HAND_OUT = """
+import json, os, resource
+from qwenkit.ranks import find_ranks
+
+ranks = find_ranks()
+ranks.gather(None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+content = ranks.hand_out(lambda: b"x" * 100 * 2**20)
+taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+assert len(content) == 100 * 2**20
+with open(f"taken-{ranks.rank}.json", "w") as file:
+    json.dump(taken / 1024, file)
+"""
+
+
+@pytest.mark.slow
+def test_what_is_handed_out_takes_no_room_for_each_rank(tmp_path: Path) -> None:
+    """100 MiB among four: the content, and what it came in; not a place for each one's answer."""
+    (tmp_path / "hand_out.py").write_text(HAND_OUT)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4")
+    subprocess.run(
+        [sys.executable, *launcher, "hand_out.py"],
+        cwd=tmp_path,
+        env=make_environment(tmp_path),
+        check=True,
+        timeout=120,
+    )
+    taken = [json.loads((tmp_path / f"taken-{rank}.json").read_text()) for rank in range(4)]
+    assert max(taken) < 450, taken
