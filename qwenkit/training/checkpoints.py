@@ -35,20 +35,19 @@ def stage_checkpoint(
         with _publish_checkpoint(target, record=record, seed=seed, counts=counts) as folder:
             yield folder
         return
-    from accelerate.utils import broadcast_object_list, wait_for_everyone
-
+    # Not by accelerate's exchanges: those between GPUs give up after 10 minutes, which writing and hashing a
+    # large model can take.
+    ranks = find_ranks()
     if is_main:
         with _publish_checkpoint(target, record=record, seed=seed, counts=counts) as folder:
-            broadcast_object_list([str(folder)])
+            ranks.hand_out(lambda: str(folder))
             yield folder
-            wait_for_everyone()
+            ranks.gather(None)
     else:
-        shared: list[Any] = [None]
-        broadcast_object_list(shared)
-        yield Path(shared[0])
-        wait_for_everyone()
+        yield Path(ranks.hand_out(str))
+        ranks.gather(None)
     # Nobody goes on, and perhaps reads it, before it is in place.
-    wait_for_everyone()
+    ranks.gather(None)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from qwenkit.metrics import flatten_metrics
 from qwenkit.modeling.kernels import fused_attention, library_module_kept
 from qwenkit.modeling.precision import adapter_inputs_kept
 from qwenkit.modeling.sharding import gather_weights, load_weights
+from qwenkit.ranks import find_ranks
 from qwenkit.tokens.tokenized import read_numbers
 from qwenkit.training.checkpoints import (
     check_resume,
@@ -221,6 +222,8 @@ class QwenTrainer(StepTrainer):
         if not self.is_fsdp_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
             return
+        # The main rank may still write the weights; see stage_checkpoint.
+        find_ranks().gather(None)
         state = gather_optimizer(self.optimizer)
         if self.args.should_save:
             torch.save(state, Path(output_dir, OPTIMIZER_NAME))

@@ -132,6 +132,18 @@ def test_two_ranks_take_the_same_steps_as_one(tmp_path, base_folder):
 
 
 @pytest.mark.slow
+def test_a_checkpoint_may_take_longer_than_an_exchange(tmp_path, base_folder):
+    """Between GPUs that has 10 minutes by default, while the main rank writes and hashes a large model."""
+    seconds = {"exchange_seconds": 20, "write_seconds": 25}
+    job = make_job(tmp_path, base_folder, "large", training={"max_steps": 1}, **seconds)
+    process = start(tmp_path, [job], launcher=tuple(TORCHRUN))
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert read_result(job)["world_size"] == 2
+    assert find_resumable_checkpoint(tmp_path / "large") is not None
+
+
+@pytest.mark.slow
 def test_a_rehearsal_of_two_ranks_leaves_no_trace(tmp_path, base_folder):
     """Dropout on, so that a generator that was not set back would show."""
     jobs = [

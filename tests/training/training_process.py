@@ -2,17 +2,20 @@
 
 The job names the base, the run folder, the number of rows and the training settings; `pause_seconds` makes
 steps slow enough to be hit by a signal, `stop_after` sends one from inside, `poisoned_row` makes that row's
-loss NaN, `full` trains all weights. What was logged goes to `result`, with the micro-batches of each step and
-rank: those with documents, and all.
+loss NaN, `full` trains all weights, `write_seconds` makes a checkpoint slow, `exchange_seconds` limits the
+exchanges between ranks. What was logged goes to `result`, with the micro-batches of each step and rank: those
+with documents, and all.
 """
 
 import json
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback
 
 from qwenkit.errors import DivergedError, Interrupted
@@ -65,6 +68,8 @@ def load_model(job: dict[str, Any]) -> Any:
 def train(job: dict[str, Any]) -> int:
     """Train once; returns the exit code."""
     run_folder = Path(job["run_folder"])
+    if "exchange_seconds" in job:
+        PartialState(cpu=True, timeout=timedelta(seconds=job["exchange_seconds"]))
     model, rows = load_model(job), make_rows(job["rows"])
     if "poisoned_row" in job:
         poison(model)
@@ -77,6 +82,7 @@ def train(job: dict[str, Any]) -> int:
         config=make_config(**job["training"]),
         train_dataset=rows,
         callbacks=[Pace(job)],
+        write_extra=lambda folder: time.sleep(job.get("write_seconds", 0.0)),
     )
     trainer.args.eval_on_start = job.get("eval_on_start", False)
     exit_code, message = 0, ""
