@@ -10,6 +10,7 @@ from qwenkit.artifacts import Manifest, read_manifest
 from qwenkit.config import Config
 from qwenkit.console import Console, safe_text
 from qwenkit.errors import ArtifactError
+from qwenkit.ranks import find_ranks
 from qwenkit.runs import Workspace
 from qwenkit.saved import SavedModel
 from qwenkit.stages import PREPARE
@@ -65,13 +66,16 @@ class LabelledSet:
             return self.tokenized
         from qwenkit.tokens.encoding import encode_dataset
 
-        return encode_dataset(
-            self.frame,
-            tokenizer=tokenizer,
-            max_length=max_length,
-            truncation=truncation,
-            normalisation=normalisation,
-            console=console,
+        # With all cores: each rank by itself would start as many processes.
+        return find_ranks().hand_out(
+            lambda: encode_dataset(
+                self.frame,
+                tokenizer=tokenizer,
+                max_length=max_length,
+                truncation=truncation,
+                normalisation=normalisation,
+                console=console,
+            )
         )
 
 

@@ -203,6 +203,35 @@ def test_rows_that_are_changed_before_they_are_prepared_end_the_ranks_that_wait_
     verify(tmp_path / "output/tiny-toy-own/trained", deep=True)
 
 
+ENCODE = """
+import polars as pl
+from qwenkit.console import Console
+from qwenkit.ranks import find_ranks
+from qwenkit.steps.labelled import LabelledSet
+from qwenkit.tokens.tokenizer import train_tokenizer
+
+ranks = find_ranks()
+ranks.meet()
+texts = ["the rain", "mud bus kitchen"] * 20
+tokenizer = train_tokenizer(texts, vocab_size=300, max_length=16)
+# An empty text cannot be tokenized.
+mine = texts if ranks.is_main else [""] * 40
+frame = pl.DataFrame({"row_id": range(40), "text": mine, "label_id": [0] * 40})
+options = {"max_length": 16, "truncation": True, "normalisation": [], "console": Console()}
+encoded = LabelledSet(title="t", frame=frame).encode(tokenizer=tokenizer, **options)
+first, second = ranks.gather(list(encoded["input_ids"]))
+assert len(first) == 40 and first == second
+"""
+
+
+@pytest.mark.slow
+def test_rows_to_score_are_tokenized_by_one_rank_for_all(tmp_path: Path) -> None:
+    """Each would start a process a core, and have the same done."""
+    (tmp_path / "encode.py").write_text(ENCODE)
+    done = launch(tmp_path, "encode.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_wrong_usage_is_shown_once(tmp_path: Path) -> None:
     done = launch(tmp_path, "-m", "qwenkit", "train", "--learning-rat", "1")
