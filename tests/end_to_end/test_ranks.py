@@ -340,11 +340,15 @@ def test_an_engine_that_is_not_ours_is_refused(tmp_path: Path, data: Path) -> No
 
 @pytest.mark.slow
 def test_the_slurm_example_is_a_script_whose_launch_works_on_one_node(tmp_path: Path, data: Path) -> None:
-    """Slurm's own commands are replaced: srun by what it runs, scontrol by the name of this machine."""
+    """Slurm's own commands are replaced: srun by what it runs, scontrol by the name of this machine.
+
+    srun gives a task the cores that are asked for anew, which is one where nothing is said.
+    """
     commands = tmp_path / "bin"
     commands.mkdir()
+    srun = 'test "${SRUN_CPUS_PER_TASK:-1}" = 4 && exec "$@"'
     torchrun = f'exec {sys.executable} -m torch.distributed.run "$@"'
-    for name, body in (("srun", 'exec "$@"'), ("scontrol", "echo localhost"), ("torchrun", torchrun)):
+    for name, body in (("srun", srun), ("scontrol", "echo localhost"), ("torchrun", torchrun)):
         (commands / name).write_text(f"#!/bin/bash\n{body}\n")
         (commands / name).chmod(0o755)
     environment = make_environment(
@@ -353,6 +357,7 @@ def test_the_slurm_example_is_a_script_whose_launch_works_on_one_node(tmp_path: 
         SLURM_NNODES="1",
         SLURM_JOB_NODELIST="localhost",
         SLURM_GPUS_ON_NODE="2",
+        SLURM_CPUS_PER_TASK="4",
         QWENKIT_PORT="0",
     )
     environment["PATH"] = f"{commands}{os.pathsep}{environment['PATH']}"
