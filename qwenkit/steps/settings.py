@@ -67,8 +67,16 @@ def _name_metrics(label_ids: np.ndarray, n_classes: int) -> set[str]:
 
 
 def check_before_data(config: Config) -> list[ConfigProblem]:
-    """Find what cannot be trained here whatever the rows are, for settings that no code adds to."""
-    return [*check_open_names(config, own_metrics=False), *check_machine(config, describe_machine())]
+    """Find what cannot be trained here whatever the rows are, for settings that no code adds to.
+
+    Raises:
+        ConfigError: As check_launcher does.
+    """
+    return [
+        *check_open_names(config, own_metrics=False),
+        *check_machine(config, describe_machine()),
+        *check_launcher(config, has_own_base=False),
+    ]
 
 
 def check_launcher(config: Config, *, has_own_base: bool) -> list[ConfigProblem]:

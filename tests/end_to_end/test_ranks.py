@@ -336,6 +336,7 @@ def test_an_engine_that_is_not_ours_is_refused(tmp_path: Path, data: Path) -> No
     refused = run_alone(tmp_path, "train", "--dataset", data, *SETTINGS, environment=environment)
     assert refused.code == 2
     assert "the launcher asks for DEEPSPEED" in refused.err
+    assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.slow

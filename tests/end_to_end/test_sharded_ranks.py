@@ -162,6 +162,7 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_loaded(tmp_path: Pa
     assert refused.code == 2
     assert "FSDP does not spread nf4 weights" in refused.err
     assert "FSDP does not spread the state of paged_adamw_8bit" in refused.err
+    assert not (tmp_path / "output").exists()
 
 
 def test_a_launcher_that_cannot_share_is_told_of(tmp_path: Path, data: Path) -> None:
