@@ -70,6 +70,10 @@ class StepTrainer(Trainer):
         )
         return StepLoader(self.train_dataset, sampler=sampler, arguments=self.args)
 
+    def get_total_train_batch_size(self, args: Any) -> int:
+        """Count a step's documents; the library takes them for those of one rank, and its speeds with it."""
+        return int(args.per_device_train_batch_size)
+
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor | None]:

@@ -176,6 +176,13 @@ def test_ranks_wait_for_data_that_is_made_anew(tmp_path: Path, data: Path, on_tw
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_two_ranks_count_the_documents_of_a_step_once(on_two: tuple[Path, Any]) -> None:
+    (end,) = (line for line in read_lines(on_two[0] / "fewer/metrics.jsonl") if "train_runtime" in line)
+    # Two steps of 16; both figures are rounded.
+    documents = end["train_samples_per_second"] * end["train_runtime"]
+    assert documents == pytest.approx(32, rel=0.01)
+
+
 OWN_ROWS = """
 import sys
 from qwenkit import QwenTrainingPipeline
