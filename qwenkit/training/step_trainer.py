@@ -157,8 +157,8 @@ class StepTrainer(Trainer):
             return
         raise ResourceError(
             "out of memory while the ranks work together, so the step cannot be repeated by one of them: set "
-            f"training.micro_batch_tokens to less than now ({describe_micro_batches(self.plan)}) and train "
-            "again."
+            "training.micro_batch_tokens so that micro-batches are smaller than now "
+            f"({describe_micro_batches(self.plan)}) and train again."
         ) from cause
 
     def _run_micro_batches(

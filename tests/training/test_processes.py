@@ -132,6 +132,25 @@ def test_two_ranks_take_the_same_steps_as_one(tmp_path, base_folder):
 
 
 @pytest.mark.slow
+def test_a_rank_short_of_memory_repeats_its_share_unless_the_others_wait_for_it(tmp_path, base_folder):
+    """16 documents a rank and step, 8 a micro-batch: the second and last ends in the ranks' exchange."""
+    plain = make_job(tmp_path, base_folder, "plain")
+    first = make_job(tmp_path, base_folder, "first", lacks_memory=[1, 2, 1])
+    last = make_job(tmp_path, base_folder, "last", lacks_memory=[1, 2, 2])
+    process = start(tmp_path, [plain, first, last], launcher=tuple(TORCHRUN))
+    output = finish(process)
+    assert process.returncode != 0
+    assert output.count("warning (rank 1): out of memory at step 2: micro-batches have at most 4") == 1, (
+        output
+    )
+    expected, found = (column(read_result(job), "loss") for job in (plain, first))
+    assert len(expected) > 2
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert "so the step cannot be repeated by one of them" in output
+    assert not Path(last["result"]).exists()
+
+
+@pytest.mark.slow
 def test_a_checkpoint_may_take_longer_than_an_exchange(tmp_path, base_folder):
     """Between GPUs that has 10 minutes by default, while the main rank writes and hashes a large model."""
     seconds = {"exchange_seconds": 20, "write_seconds": 25}

@@ -3,8 +3,8 @@
 The job names the base, the run folder, the number of rows and the training settings; `pause_seconds` makes
 steps slow enough to be hit by a signal, `stop_after` sends one from inside, `poisoned_row` makes that row's
 loss NaN, `full` trains all weights, `write_seconds` makes a checkpoint slow, `exchange_seconds` limits the
-exchanges between ranks. What was logged goes to `result`, with the micro-batches of each step and rank: those
-with documents, and all.
+exchanges between ranks, `lacks_memory` is the rank, step and micro-batch where memory is short once. What was
+logged goes to `result`, with the micro-batches of each step and rank: those with documents, and all.
 """
 
 import json
@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from transformers import TrainerCallback
 
@@ -52,7 +53,17 @@ class CountingTrainer(QwenTrainer):
         super().__init__(*args, **kwargs)
         self.micro_batches: list[tuple[int, int]] = []
 
+    lacks_memory: list[int] | None = None
+
+    def _run_micro_batch(self, *args: Any) -> torch.Tensor:
+        self.runs += 1
+        if [find_ranks().rank, self.state.global_step + 1, self.runs] == self.lacks_memory:
+            self.lacks_memory = None
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super()._run_micro_batch(*args)
+
     def _cut_share(self, lengths: list[int]) -> list[slice]:
+        self.runs = 0
         cuts = super()._cut_share(lengths)
         self.micro_batches.append((sum(cut.stop > cut.start for cut in cuts), len(cuts)))
         return cuts
@@ -84,6 +95,7 @@ def train(job: dict[str, Any]) -> int:
         callbacks=[Pace(job)],
         write_extra=lambda folder: time.sleep(job.get("write_seconds", 0.0)),
     )
+    trainer.lacks_memory = job.get("lacks_memory")
     trainer.args.eval_on_start = job.get("eval_on_start", False)
     exit_code, message = 0, ""
     try:
