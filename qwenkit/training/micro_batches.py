@@ -29,15 +29,16 @@ def halve_micro_batches(plan: TrainingPlan, lengths: Sequence[int]) -> TrainingP
     Raises:
         ResourceError: Each micro-batch is down to one document already.
     """
-    cuts = cut_step(lengths, plan)
-    sizes = [(cut.stop - cut.start) * round_up(lengths[cut.start], plan.pad_to_multiple_of) for cut in cuts]
-    documents = max((cut.stop - cut.start for cut in cuts), default=1)
-    if documents == 1:
+    # A long document that goes alone cannot be cut: by its size no budget would ever get smaller.
+    divisible = [cut for cut in cut_step(lengths, plan) if cut.stop - cut.start > 1]
+    if not divisible:
         raise ResourceError(
             f"out of memory: not even one document of {max(lengths, default=1)} tokens fits: {CURE}."
         )
     if plan.micro_batch_tokens is None:
-        return replace(plan, documents_per_micro_batch=documents // 2)
+        return replace(plan, documents_per_micro_batch=max(cut.stop - cut.start for cut in divisible) // 2)
+    multiple = plan.pad_to_multiple_of
+    sizes = [(cut.stop - cut.start) * round_up(lengths[cut.start], multiple) for cut in divisible]
     return replace(plan, micro_batch_tokens=max(sizes) // 2)
 
 

@@ -1,5 +1,6 @@
 """Memory that is too small: the step is cut finer and repeated, and is the same step."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from qwenkit.console import Console
 from qwenkit.errors import Interrupted, ResourceError
 from qwenkit.training.checkpoints import find_resumable_checkpoint
 from tests.training.test_resume import RaiseSignal
-from tests.training.tiny_training import load_lora, logged, make_config, weights_of
+from tests.training.tiny_training import load_lora, logged, make_config, make_rows, weights_of
 
 # float32 sums in another order; losses and norms here are of order 1.
 TOLERANCE = 1e-5
@@ -109,6 +110,22 @@ def test_one_document_that_does_not_fit_ends_with_what_would_help(base_folder, m
     model = limit_memory(load_lora(base_folder), tokens=20)
     with pytest.raises(ResourceError, match=r"not even one document of \d+ tokens fits: set training.grad"):
         make_trainer(model=model).train()
+
+
+def test_a_long_document_that_does_not_fit_alone_ends_it_among_short_ones_too(base_folder, make_trainer):
+    """It goes alone at once; halving by its size would repeat the step for ever."""
+    rows = make_rows(32).to_dict()
+    rows["input_ids"] = [ids[-3:] for ids in rows["input_ids"]]
+    rows["input_ids"][5] = [7] * 60
+    rows["length"] = [len(ids) for ids in rows["input_ids"]]
+    model = limit_memory(load_lora(base_folder), tokens=50)
+    trainer = make_trainer(
+        model=model,
+        config=make_config(micro_batch_tokens=128),
+        train_dataset=datasets.Dataset.from_dict(rows, features=make_rows(1).features),
+    )
+    with pytest.raises(ResourceError, match="not even one document of 60 tokens fits"):
+        trainer.train()
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(base_folder, make_trainer):
