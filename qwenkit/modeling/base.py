@@ -14,6 +14,7 @@ from qwenkit.modeling.classifier import (
     is_causal_classifier,
     load_classifier_class,
     quiet_transformers,
+    sees_later_tokens,
 )
 from qwenkit.modeling.identity import OWN_FOLDER, BaseIdentity, hash_base_folder
 from qwenkit.modeling.quantization import (
@@ -162,6 +163,12 @@ def check_base_config(config: Any, identity: BaseIdentity, vocab_size: int, max_
     Raises:
         ConfigError: Not a causal decoder, already quantized, or too small for the tokens or the documents.
     """
+    if sees_later_tokens(config):
+        raise ConfigError(
+            f"model.name {identity.name} looks at later tokens as well (its config.json says "
+            "use_bidirectional_attention, or is_causal: false): qwenkit trains causal decoders, in which no "
+            "token sees the padding."
+        )
     if not is_causal_classifier(config):
         raise ConfigError(
             f"model.name {identity.name} is of type {config.model_type}: qwenkit trains causal decoders "

@@ -58,7 +58,17 @@ def is_causal_classifier(config: Any) -> bool:
         isinstance(model_class, type)
         and issubclass(model_class, GenericForSequenceClassification)
         and config.get_text_config() is config
+        and not sees_later_tokens(config)
     )
+
+
+def sees_later_tokens(config: Any) -> bool:
+    """Tell whether a decoder's config opens its attention to both sides, as embedding models do.
+
+    The mask of transformers and its kernels then let every token see the padding, when none is passed.
+    """
+    is_open = getattr(config, "use_bidirectional_attention", False) or not getattr(config, "is_causal", True)
+    return bool(is_open)
 
 
 def no_mask_arguments(model: Any) -> dict[str, Any]:

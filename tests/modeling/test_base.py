@@ -7,7 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import BertConfig, BertModel, Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertModel,
+    Gemma3TextConfig,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+)
 
 from qwenkit.config.schema_model import Model
 from qwenkit.errors import ArtifactError, ConfigError
@@ -175,6 +182,18 @@ def test_an_encoder_is_refused(tmp_path):
         )
     ).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="of type bert"):
+        load_tiny(identity=identify_folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config_class", "mark"),
+    [(Gemma3TextConfig, {"use_bidirectional_attention": True}), (Qwen3Config, {"is_causal": False})],
+)
+def test_a_decoder_whose_attention_is_open_to_both_sides_is_refused(tmp_path, config_class, mark):
+    """As of EmbeddingGemma: without a mask its tokens would see the padding, and no word said."""
+    config_class(**CONFIG, **mark).save_pretrained(tmp_path)
+    save_file({"norm.weight": torch.ones(32)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match="looks at later tokens as well"):
         load_tiny(identity=identify_folder(tmp_path))
 
 
