@@ -220,11 +220,27 @@ def _check_lora_settings(model: Any, settings: PeftSettings) -> None:
     if settings.use_dora and model.device.type == "cpu" and getattr(model, "is_loaded_in_8bit", False):
         # PEFT moves the weights to read them, and bitsandbytes loses their scales over that.
         raise ConfigError("peft.use_dora does not work with int8 on a CPU: use nf4, or no quantization.")
+    _check_biases(modules, settings)
     both = set(settings.target_modules) & set(settings.modules_to_save)
     if both:
         raise ConfigError(
             f"{sorted(both)[0]} stands in peft.target_modules and in peft.modules_to_save: "
             "leave it in one of them."
+        )
+
+
+def _check_biases(modules: dict[str, nn.Module], settings: PeftSettings) -> None:
+    """Refuse to train biases that bitsandbytes would turn to bfloat16 at the first forward in it."""
+    if settings.bias == "none":
+        return
+    names = {name for name, module in modules.items() if is_quantized(module) and module.bias is not None}
+    if settings.bias == "lora_only":
+        names = {name for name in names if _has_end(name, settings.target_modules)}
+    if names:
+        listed = ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+        raise ConfigError(
+            f"peft.bias {settings.bias} trains the biases of quantized layers ({listed}), which bitsandbytes "
+            "rounds to the precision of each forward: set it to none, or quantization.enabled to false."
         )
 
 
@@ -234,14 +250,14 @@ def _can_be_trained_whole(module: nn.Module) -> bool:
 
 def _check_names(setting: str, wanted: Sequence[str], available: set[str]) -> None:
     """Find each wanted name among the module names, whole or as their last parts, as PEFT does."""
-    missing = [
-        name
-        for name in wanted
-        if not any(module == name or module.endswith(f".{name}") for module in available)
-    ]
+    missing = [name for name in wanted if not any(_has_end(module, [name]) for module in available)]
     if missing:
         has = ", ".join(sorted({module.rpartition(".")[2] for module in available}))
         raise ConfigError(f"peft.{setting} names {', '.join(missing)}, which the model lacks; it has: {has}.")
+
+
+def _has_end(module: str, names: Sequence[str]) -> bool:
+    return any(f".{module}".endswith(f".{name}") for name in names)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from qwenkit.config.schema_model import Peft
+from qwenkit.config.schema_model import Model, Peft
 from qwenkit.errors import ConfigError
 from qwenkit.modeling.adapters import ADAPTERS, apply_adapter, count_trainable
+from qwenkit.modeling.identity import identify_base
 from tests.modeling.tiny_models import METHODS, load_tiny, make_documents, pad
+from tests.qwen3_sizes import TINY_SIZES
 
 # Of the tiny model: embeddings 320 x 32, head 2 x 32, LoRA of rank 4 on seven projections of two layers.
 EMBEDDING, HEAD, LORA = 320 * 32, 2 * 32, 2 * 4 * (64 + 48 + 48 + 64 + 96 + 96 + 96)
@@ -127,3 +130,16 @@ def test_variants_train(settings):
 def test_what_cannot_be_trained_is_refused_with_the_reason(method, settings, message):
     with pytest.raises(ConfigError, match=message):
         apply(method, **settings)
+
+
+@pytest.mark.parametrize("method", ["nf4", "int8"])
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_of_quantized_layers_are_not_trained(tmp_path, method, bias):
+    """bitsandbytes casts them to its input's precision, for good: in bfloat16 a step of 1e-4 vanishes."""
+    config = Qwen2Config(vocab_size=320, **TINY_SIZES)
+    Qwen2ForCausalLM(config).save_pretrained(tmp_path)
+    base = load_tiny(method, identity=identify_base(Model(name=str(tmp_path))))
+    with pytest.raises(ConfigError, match=r"quantized layers \(k_proj, q_proj, v_proj\)"):
+        apply_adapter(base, Peft(bias=bias))
+    # Qwen2 has biases in these three alone.
+    apply_adapter(base, Peft(bias="lora_only", target_modules=["up_proj"]))
