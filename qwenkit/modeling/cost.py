@@ -4,6 +4,7 @@ Nothing is loaded, no library is asked. Tests hold the formulas against the real
 Memory is in memory.py.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,10 @@ from qwenkit.errors import ConfigError
 
 # Decoders whose layer is seven projections and two norms, as the formulas below have it.
 KNOWN_TYPES = ("qwen3", "qwen2", "llama", "mistral")
+
+_FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+_LAYER_NORMS = ("input_layernorm", "post_attention_layernorm")
+_HEAD_NORMS = ("q_norm", "k_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +109,8 @@ def list_projections(shape: ModelShape) -> dict[str, tuple[int, int]]:
 
 
 def find_targets(shape: ModelShape, training: Training) -> dict[str, tuple[int, int]]:
-    """Give (inputs, outputs) of each projection that gets an adapter."""
-    wanted = {name.rpartition(".")[2] for name in training.target_modules}
+    """Give (inputs, outputs) of each projection that gets an adapter, be it in some layers only."""
+    wanted = {_last_part(name) for name in training.target_modules}
     return {name: sizes for name, sizes in list_projections(shape).items() if name in wanted}
 
 
@@ -141,10 +146,11 @@ def count_adapter(shape: ModelShape, training: Training) -> int:
     """Count LoRA's weights: r x (inputs + outputs) for each target; DoRA adds one magnitude an output."""
     if training.lora_r is None:
         return 0
-    targets = find_targets(shape, training).values()
+    ends = tuple(f".{name}" for name in training.target_modules)
+    sizes = list_projections(shape)
+    targets = [sizes[_last_part(name)] for name in _name_projections(shape) if name.endswith(ends)]
     magnitudes = sum(outputs for _, outputs in targets) if training.use_dora else 0
-    per_layer = sum(training.lora_r * (inputs + outputs) for inputs, outputs in targets) + magnitudes
-    return shape.num_hidden_layers * per_layer
+    return sum(training.lora_r * (inputs + outputs) for inputs, outputs in targets) + magnitudes
 
 
 def count_trained_whole(shape: ModelShape, training: Training) -> int:
@@ -152,14 +158,28 @@ def count_trained_whole(shape: ModelShape, training: Training) -> int:
 
     PEFT finds them by the end of their names: "norm" means every norm of the model.
     """
-    layers, hidden = shape.num_hidden_layers, shape.hidden_size
-    sizes = {name: layers * inputs * outputs for name, (inputs, outputs) in list_projections(shape).items()}
-    sizes |= {"input_layernorm": layers * hidden, "post_attention_layernorm": layers * hidden}
-    if shape.has_qk_norm:
-        sizes |= {"q_norm": layers * shape.head_dim, "k_norm": layers * shape.head_dim}
-    sizes |= {"embed_tokens": shape.vocab_size * hidden, "norm": hidden}
-    ends = tuple(name.rpartition(".")[2] for name in training.modules_to_save)
+    hidden, projections = shape.hidden_size, list_projections(shape)
+    sizes = {name: math.prod(projections[_last_part(name)]) for name in _name_projections(shape)}
+    for layer in range(shape.num_hidden_layers):
+        sizes |= {f"model.layers.{layer}.{norm}": hidden for norm in _LAYER_NORMS}
+        if shape.has_qk_norm:
+            sizes |= {f"model.layers.{layer}.self_attn.{norm}": shape.head_dim for norm in _HEAD_NORMS}
+    sizes |= {"model.embed_tokens": shape.vocab_size * hidden, "model.norm": hidden}
+    ends = tuple(training.modules_to_save)
     return sum(size for name, size in sizes.items() if name.endswith(ends)) if ends else 0
+
+
+def _name_projections(shape: ModelShape) -> list[str]:
+    """List the projections of all layers by the names that they have in the model."""
+    return [
+        f"model.layers.{layer}.{'mlp' if name in _FEED_FORWARD else 'self_attn'}.{name}"
+        for layer in range(shape.num_hidden_layers)
+        for name in list_projections(shape)
+    ]
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def count_trainable(shape: ModelShape, training: Training) -> int:

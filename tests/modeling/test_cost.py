@@ -87,6 +87,8 @@ def test_parameters_of_other_decoders_are_predicted_too(config_class: type, tied
         {"modules_to_save": ["embed_tokens"]},
         {"target_modules": ["q_proj", "self_attn.v_proj"]},
         {"lora_r": 3, "modules_to_save": ["norm"]},
+        {"target_modules": ["layers.2.self_attn.q_proj", "layers.2.mlp.up_proj"], "use_dora": True},
+        {"target_modules": ["q_proj"], "modules_to_save": ["model.norm", "layers.1.mlp.up_proj"]},
         {"enabled": False},
     ],
 )
