@@ -88,7 +88,7 @@ class Training(Section):
     metric_for_best_model: Name = "eval_balanced_accuracy"
     """Validation metric that picks the best checkpoint and feeds early stopping."""
     greater_is_better: Flag = True
-    """Whether a higher value of that metric is better; false for eval_loss."""
+    """Whether a higher value of that metric is better; false for loss, log_loss, brier and ece."""
     logging_steps: int | None = Field(None, ge=1, json_schema_extra=RUNTIME_ONLY)
     """Steps between two logged losses; null is 1 below 10 steps an epoch, else about 20 times an epoch."""
     eval_samples: int | None = Field(None, ge=1)

@@ -49,6 +49,7 @@ def limit_memory(model, *, tokens: int, fail=fail_on_a_gpu, in_backward: bool = 
             return
         shape = kwargs["input_ids"].shape
         sizes.append(tuple(shape))
+        assert len(sizes) < 1000, "the same step is tried for ever"
         if not in_backward:
             check(shape)
 
