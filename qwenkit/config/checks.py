@@ -194,7 +194,7 @@ def _check_steps(config: Config) -> Iterator[ConfigProblem]:
     if training.max_steps > 0:
         yield from check_warmup(config, training.max_steps)
     if training.load_best_model_at_end and training.save_steps and training.eval_steps:
-        yield from check_save_steps(training.eval_steps, training.save_steps)
+        yield from _check_save_steps(training.eval_steps, training.save_steps)
 
 
 def check_warmup(config: Config, total_steps: int) -> Iterator[ConfigProblem]:
@@ -210,7 +210,7 @@ def check_warmup(config: Config, total_steps: int) -> Iterator[ConfigProblem]:
         yield ConfigProblem("training.warmup_ratio", message, also)
 
 
-def check_save_steps(eval_steps: int, save_steps: int) -> Iterator[ConfigProblem]:
+def _check_save_steps(eval_steps: int, save_steps: int) -> Iterator[ConfigProblem]:
     """Find checkpoints without a score of their own."""
     if save_steps % eval_steps:
         message = (

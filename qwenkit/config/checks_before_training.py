@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from qwenkit.config.checks import check_save_steps, check_warmup
+from qwenkit.config.checks import check_warmup
 from qwenkit.config.problems import ConfigProblem, list_names, show_name
 from qwenkit.config.schema import Config
 
@@ -61,7 +61,7 @@ def check_before_training(
 
 
 def check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]:
-    """Find steps, warm-up and checkpoints that do not go with so many documents of the train split."""
+    """Find steps and warm-up that do not go with so many documents of the train split."""
     training = config.training
     documents_at_once = training.per_device_train_batch_size
     documents_per_step = documents_at_once * training.gradient_accumulation_steps
@@ -77,8 +77,6 @@ def check_train_rows(config: Config, train_rows: int) -> Iterator[ConfigProblem]
     steps_per_epoch = math.ceil(train_rows / documents_per_step)
     if training.max_steps <= 0:
         yield from check_warmup(config, math.ceil(steps_per_epoch * training.num_train_epochs))
-    if training.load_best_model_at_end and training.save_steps and training.eval_steps is None:
-        yield from check_save_steps(max(1, steps_per_epoch // 10), training.save_steps)
 
 
 def check_machine(config: Config, machine: Machine) -> list[ConfigProblem]:

@@ -40,14 +40,17 @@ def choose_eval_and_save_steps(
 ) -> tuple[int, int]:
     """Fill in the intervals that the config leaves open: ten evaluations an epoch, a checkpoint at each.
 
-    Where only save_steps is set, evaluation takes its largest divisor that keeps to ten an epoch.
+    Where only save_steps is set, evaluation takes that of its divisors which is nearest to ten an epoch, but
+    at most twenty: a prime number would have each step evaluated.
 
     Raises:
         ConfigError: A checkpoint would fall between two evaluations, so the best weights could not be kept.
     """
     usual = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
     if eval_steps is None and save_steps is not None:
-        eval_steps = max(step for step in range(1, usual + 1) if save_steps % step == 0)
+        least = min(save_steps, math.ceil(usual / 2))
+        divisors = (step for step in range(least, save_steps + 1) if save_steps % step == 0)
+        eval_steps = min(divisors, key=lambda step: max(step / usual, usual / step))
     chosen_eval = eval_steps or usual
     chosen_save = save_steps or chosen_eval
     if chosen_save % chosen_eval:

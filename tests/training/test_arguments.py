@@ -36,7 +36,9 @@ def test_evaluation_and_saving_come_ten_times_an_epoch(steps_per_epoch, interval
         (50, 100, (50, 100)),
         (None, 150, (30, 150)),
         (None, 7, (7, 7)),
-        (None, 37, (1, 37)),
+        (None, 37, (37, 37)),
+        (None, 45, (45, 45)),
+        (None, 9973, (9973, 9973)),
     ],
 )
 def test_an_interval_that_is_left_open_fits_the_one_that_is_set(eval_steps, save_steps, chosen):
