@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
@@ -65,7 +66,7 @@ def _tell_failures(console: Console, *, debug: bool) -> Iterator[None]:
 
 def _fail(console: Console, error: BaseException, message: str, exit_code: int, *, debug: bool) -> None:
     if debug:
-        raise error
+        sys.stderr.write("".join(traceback.format_exception(error)))
     told_with = find_ranks().claim_failure(exit_code)
     if told_with is not None:
         raise typer.Exit(told_with) from None

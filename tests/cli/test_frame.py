@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from qwenkit.cli.frame import command_frame
+from qwenkit.errors import ArtifactError
 
 
 class Slow:
@@ -31,3 +32,12 @@ def test_a_signal_that_comes_while_an_object_is_deleted_is_not_lost(
         time.sleep(5)
         raise AssertionError("the signal was lost")
     assert caught.value.exit_code == code
+
+
+def test_debug_shows_where_it_happened_and_keeps_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, command_frame(debug=True):
+        raise ArtifactError("the file is gone")
+    assert caught.value.exit_code == 3
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and 'raise ArtifactError("the file is gone")' in shown
+    assert shown.rstrip().endswith("the file is gone")
