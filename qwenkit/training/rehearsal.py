@@ -84,6 +84,13 @@ def keep_state(trainer: Any, model: Any) -> Iterator[None]:
         free_cached_memory(trainer.args.device)
 
 
+def remove_rehearsal(run_folder: Path) -> None:
+    """Delete the checkpoint of a rehearsal, whole or not, that a killed process may have left too."""
+    for leftover in (run_folder / FOLDER_NAME, *run_folder.glob(f".{FOLDER_NAME}.staging-*")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    (run_folder / f".{FOLDER_NAME}.lock").unlink(missing_ok=True)
+
+
 def count_checkpoints_to_come(trainer: Any) -> int:
     """Count how many more checkpoints will lie on disk at once: those kept, and the one being written."""
     arguments, limit = trainer.args, trainer.plan.save_total_limit
@@ -163,8 +170,7 @@ def _rehearse_checkpoint(trainer: Any) -> int:
         trainer.accelerator.wait_for_everyone()
     finally:
         if arguments.should_save:
-            shutil.rmtree(folder, ignore_errors=True)
-            (trainer.run_folder / f".{FOLDER_NAME}.lock").unlink(missing_ok=True)
+            remove_rehearsal(trainer.run_folder)
     changed = [
         name for name, part in list_trained(trainer.model) if not torch.equal(part.cpu(), written[name])
     ]

@@ -32,7 +32,7 @@ from qwenkit.training.checkpoints import (
 from qwenkit.training.micro_batches import recall_micro_batches, record_micro_batches
 from qwenkit.training.probe import settle_micro_batches
 from qwenkit.training.progress import LogAtCheckpoints, ProgressReporter
-from qwenkit.training.rehearsal import is_rehearsal_due, rehearse
+from qwenkit.training.rehearsal import is_rehearsal_due, rehearse, remove_rehearsal
 from qwenkit.training.sharding import gather_optimizer, load_optimizer
 from qwenkit.training.step_trainer import StepTrainer
 from qwenkit.training.stopping import EvaluationStopped, StopOnRequest, StopRequest, raise_interrupted
@@ -136,6 +136,7 @@ class QwenTrainer(StepTrainer):
             self.plan = recall_micro_batches(self.plan, counts)
         if self.args.should_save:
             set_aside_later_checkpoints(self.run_folder, counts["step"])
+            remove_rehearsal(self.run_folder)
         # What else ran in this process since the trainer was made must not change the dropout.
         set_seed(self.args.seed)
         self._is_evaluation_due = counts.get("is_evaluation_due", False)

@@ -152,6 +152,16 @@ def test_what_would_fail_late_fails_before_the_first_step(base_folder, make_trai
     assert trainer.state.global_step == 0
 
 
+@pytest.mark.parametrize("name", ["rehearsal", ".rehearsal.staging-123"])
+def test_what_a_killed_rehearsal_left_is_gone_after_a_run_without_one(make_trainer, name):
+    trainer = make_trainer(config=make_config(max_steps=1, rehearsal=False), eval_dataset=False)
+    leftover = Path(trainer.args.output_dir, name)
+    leftover.mkdir(parents=True)
+    (leftover / "adapter_model.safetensors").write_bytes(b"weights")
+    trainer.train()
+    assert not leftover.exists()
+
+
 def test_an_evaluation_that_cannot_be_done_fails_in_the_rehearsal(base_folder, make_trainer):
     model = load_lora(base_folder)
 
