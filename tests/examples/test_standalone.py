@@ -33,6 +33,8 @@ SETTINGS = {
 }
 NO_SETTING = {"SELECTED_DATASET", "DATASETS", "RAID", "TINY"}
 STEPS = {"MAX_STEPS": 12, "EVAL_STEPS": 5, "PRE_TRAINING_EVAL_SAMPLES": 60}
+# Products in bfloat16 make 1e-3 of what differs in the last bit of a weight, as on some CPUs from step 3 on.
+NF4_STEPS = STEPS | {"BNB_4BIT_COMPUTE_DTYPE": "float32"}
 
 
 def read_constants(statements: list[ast.stmt]) -> dict[str, Any]:
@@ -184,12 +186,12 @@ def run_pipeline(data: Path, root: Path, **constants: Any) -> QwenTrainingPipeli
     [
         pytest.param(STEPS | {"QUANTIZE": False}, id="float32"),
         pytest.param(
-            STEPS | {"EVAL_STEPS": 2, "PATIENCE": 2, "THRESHOLD": 0.05, "SEED": 7},
+            NF4_STEPS | {"EVAL_STEPS": 2, "PATIENCE": 2, "THRESHOLD": 0.05, "SEED": 7},
             id="nf4, another seed, stopped early",
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            STEPS | {"LORA_DROPOUT": 0.1, "MAX_STEPS": 6}, id="nf4, dropout", marks=pytest.mark.slow
+            NF4_STEPS | {"LORA_DROPOUT": 0.1, "MAX_STEPS": 6}, id="nf4, dropout", marks=pytest.mark.slow
         ),
     ],
 )
