@@ -58,7 +58,7 @@ class Storage:
         weights: Bytes of each weight that is not.
         computes_in_bf16: The forward runs in bfloat16, else in float32.
         lora_dropout: Whether the adapter's inputs pass through a dropout.
-        on_gpu: There a dropout mask takes 1 byte a value, on a CPU as many as the value.
+        on_gpu: There a dropout mask takes 1 byte a value, on a CPU 4.
     """
 
     method: Method = "none"
@@ -78,7 +78,7 @@ class Storage:
         """Bytes of one value's dropout mask."""
         if not self.lora_dropout:
             return 0
-        return 1 if self.on_gpu else self.compute_bytes
+        return 1 if self.on_gpu else FLOAT32
 
 
 def count_linear_bytes(storage: Storage) -> float:
@@ -160,7 +160,7 @@ def count_working_bytes(shape: ModelShape, storage: Storage) -> float:
     """Estimate what a layer's backward pass holds for a moment, in bytes for each token.
 
     Measured, not derived: for each inner unit 6 to 8.7 bytes, up to 11.6 with dropout; where weights are held
-    in bfloat16 too 4.2 to 5.7, up to 8 with dropout.
+    in bfloat16 too 4.2 to 5.7, up to 8.1 with dropout.
     """
     per_unit = WORKING_BYTES_WITH_DROPOUT if storage.lora_dropout else WORKING_BYTES
     return shape.intermediate_size * per_unit[storage.weights]

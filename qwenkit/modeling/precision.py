@@ -20,14 +20,14 @@ def adapter_inputs_kept(model: Any, *, is_wanted: bool) -> Iterator[None]:
     """Have plain LoRA layers take their inputs as they come while inside; under autocast that is the same.
 
     Otherwise PEFT copies each projection's input to float32, and autocast copies that back to bfloat16 for
-    the product: two passes over memory that change no value, and a copy that the backward pass keeps.
+    the product: two passes over memory that change no value, and a copy that the backward pass keeps. Where
+    a dropout lies between the two they stay, since on a CPU it would round its scale to bfloat16 too.
     """
     layers: list[Any] = []
     if is_wanted and hasattr(model, "peft_config"):
         from peft.tuners.lora.layer import LoraLayer
 
-        # DoRA takes the norms of its weights in the input's type.
-        layers = [each for each in model.modules() if isinstance(each, LoraLayer) and not each.lora_variant]
+        layers = [each for each in model.modules() if isinstance(each, LoraLayer) and _is_plain(each)]
     before = [layer.cast_input_dtype_enabled for layer in layers]
     for layer in layers:
         layer.cast_input_dtype_enabled = False
@@ -36,6 +36,13 @@ def adapter_inputs_kept(model: Any, *, is_wanted: bool) -> Iterator[None]:
     finally:
         for layer, casts in zip(layers, before, strict=True):
             layer.cast_input_dtype_enabled = casts
+
+
+def _is_plain(layer: Any) -> bool:
+    """Tell whether an adapter is two products and no more; DoRA takes norms in the input's type."""
+    return not layer.lora_variant and all(
+        isinstance(each, nn.Identity) for each in layer.lora_dropout.values()
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from transformers import Qwen3ForSequenceClassification as Qwen3
 from qwenkit.config.schema_model import Peft
 from qwenkit.modeling.adapters import apply_adapter
 from qwenkit.modeling.classifier import no_mask_arguments
+from qwenkit.modeling.precision import adapter_inputs_kept
 from qwenkit.modeling.predictor import predict_logits
 from tests.qwen3_sizes import TINY_SIZES
 from tests.training.tiny_training import PAD, load_lora, logged, make_config, make_rows
@@ -195,6 +196,19 @@ def test_adapters_take_bfloat16_as_it_comes_and_learn_the_same(base_folder, make
     as_peft_does, seen, _ = train("peft")
     assert seen == {torch.float32}
     assert numbers == as_peft_does
+
+
+def test_a_dropout_is_given_float32_as_by_peft(base_folder):
+    """In bfloat16 it would, on a CPU, round its scale of 1.053 to 1.055."""
+    model, seen = load_lora(base_folder, dropout=0.05).to(torch.bfloat16).train(), set()
+    for name, module in model.named_modules():
+        if name.endswith("lora_dropout.default"):
+            module.register_forward_pre_hook(lambda module, args: seen.add(args[0].dtype))
+        if name.endswith(("lora_A.default", "lora_B.default")):
+            module.float()
+    with torch.autocast("cpu", torch.bfloat16), adapter_inputs_kept(model, is_wanted=True):
+        model(input_ids=torch.ones((2, 8), dtype=torch.long), use_cache=False)
+    assert seen == {torch.float32}
 
 
 def count_kernels(layers: int) -> dict[str, int]:
