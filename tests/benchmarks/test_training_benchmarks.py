@@ -40,12 +40,15 @@ def test_the_benchmark_of_a_cpu_compares_equal_work() -> None:
         "num_hidden_layers": 2,
         "head_dim": 16,
     }
-    results = list(train.main(documents=72, evaluated=20, repetitions=1, sizes=sizes))
+    results = list(train.main(documents=72, evaluated=20, compiled=160, repetitions=1, sizes=sizes))
     assert all(result.keys() >= RECORD for result in results)
     named = {result["name"]: result for result in results}
     assert named["largest relative difference of a step's loss, stock Trainer"]["value"] < 1e-5
     assert named["padding, stock Trainer"]["value"] < named["padding, stock Trainer"]["reference"]
     assert named["evaluation, Trainer.predict"]["largest_logit_difference"] < 1e-5
+    assert ("training, compiled layers" in named) == describe_machine().has_compiler
+    if describe_machine().has_compiler:
+        assert named["largest relative difference of a step's loss, compiled layers"]["value"] < 1e-5
 
 
 @pytest.fixture

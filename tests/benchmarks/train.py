@@ -1,8 +1,9 @@
 """Training and evaluation against the stock Trainer on a CPU: `make bench-train`, one JSON object a line.
 
 A small Qwen3 with LoRA in float32, documents as long as RAID's. Ours and the stock Trainer take the same
-documents in the same steps; `batch_rebalance` draws its own. The repetitions take turns, so that other work
-on the machine meets all alike; cpu_ratio, of the process's CPU seconds, hardly sees it.
+documents in the same steps; `batch_rebalance` draws its own. Compiled layers are held against ours without.
+The repetitions take turns, so that other work on the machine meets all alike; cpu_ratio, of the process's CPU
+seconds, hardly sees it.
 """
 
 import copy
@@ -27,6 +28,7 @@ from transformers import (
 
 from qwenkit.config import Config
 from qwenkit.modeling.adapters import apply_adapter
+from qwenkit.modeling.device import describe_machine
 from qwenkit.modeling.predictor import predict_logits
 from tests.benchmarks.workload import (
     LONGEST,
@@ -42,6 +44,8 @@ from tests.benchmarks.workload import (
 REPETITIONS = 3
 DOCUMENTS, EVALUATED = 112, 96
 DOCUMENTS_PER_BATCH = 8
+# While layers are compiled, for several documents and for one, nothing is measured.
+COMPILED, COMPILING_STEPS = 224, 3
 VOCABULARY = 1024
 SMALL = {
     "vocab_size": VOCABULARY,
@@ -110,13 +114,13 @@ def compare_waste(name: str, ours: Speed, stock: Speed) -> dict[str, Any]:
     return {"name": name, "unit": "of tokens", **shares, "ratio": round(ours.waste / stock.waste, 2)}
 
 
-def compare_losses(ours: Speed, stock: Speed) -> dict[str, Any]:
+def compare_losses(other: str, ours: Speed, stock: Speed) -> dict[str, Any]:
     """Give the largest difference of a step's loss."""
     found, expected = np.array(ours.losses), np.array(stock.losses)
     assert len(found) == len(expected) > 1
     difference = float(np.max(np.abs(found - expected) / expected))
     return {
-        "name": "largest relative difference of a step's loss, stock Trainer",
+        "name": f"largest relative difference of a step's loss, {other}",
         "value": float(f"{difference:.1e}"),
         "unit": "",
         "reference": 0.0,
@@ -142,11 +146,33 @@ def benchmark_training(documents: int, repetitions: int, sizes: dict[str, int]) 
             runs["rebalance"] = lambda: time_stock(copy.deepcopy(made), rows, config, folder, **rebalance)
         measured = take_turns(runs, repetitions)
     yield compare("training, stock Trainer with padding", measured["ours"], measured["stock"])
-    yield compare_losses(measured["ours"][0], measured["stock"][0])
+    yield compare_losses("stock Trainer", measured["ours"][0], measured["stock"][0])
     yield compare_waste("padding, stock Trainer", measured["ours"][0], measured["stock"][0])
     if "rebalance" in measured:
         yield compare("training, stock batch_rebalance", measured["ours"], measured["rebalance"])
         yield compare_waste("padding, stock batch_rebalance", measured["ours"][0], measured["rebalance"][0])
+
+
+def benchmark_compiling(documents: int, repetitions: int, sizes: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """Compare training.compile with our own steps without it, once the compiler is done."""
+    config = make_config()
+    compiling = config.model_copy(deep=True)
+    compiling.training.compile = True
+    rows = draw_documents(documents, vocab_size=VOCABULARY)
+    made = make_model(config, sizes)
+    with TemporaryDirectory() as name:
+
+        def run(settings: Config, folder: str) -> Speed:
+            model = copy.deepcopy(made)
+            return time_ours(model, rows, settings, Path(name, folder), skip=COMPILING_STEPS)
+
+        runs: dict[str, Run] = {
+            "compiled": lambda: run(compiling, "compiled"),
+            "plain": lambda: run(config, "plain"),
+        }
+        measured = take_turns(runs, repetitions)
+    yield compare("training, compiled layers", measured["compiled"], measured["plain"])
+    yield compare_losses("compiled layers", measured["compiled"][0], measured["plain"][0])
 
 
 def has_rebalance() -> bool:
@@ -206,12 +232,15 @@ def main(
     *,
     documents: int = DOCUMENTS,
     evaluated: int = EVALUATED,
+    compiled: int = COMPILED,
     repetitions: int = REPETITIONS,
     sizes: dict[str, int] = SMALL,
 ) -> Iterator[dict[str, Any]]:
     """Run all of it."""
     yield from benchmark_training(documents, repetitions, sizes)
     yield from benchmark_evaluation(evaluated, repetitions, sizes)
+    if describe_machine().has_compiler:
+        yield from benchmark_compiling(compiled, repetitions, sizes)
 
 
 if __name__ == "__main__":
