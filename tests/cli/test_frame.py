@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 import typer
@@ -23,15 +22,6 @@ class Slow:
         time.sleep(0.1)
 
 
-@pytest.fixture
-def heard_interrupts() -> Iterator[None]:
-    """A shell lets what it runs in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_that_comes_while_an_object_is_deleted_is_not_lost(
     number: signal.Signals, code: int
