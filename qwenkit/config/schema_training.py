@@ -78,7 +78,7 @@ class Training(Section):
     matters with float32 weights, not in bfloat16. Steps only: documents are scored without it. What it gains
     is not measured yet."""
     eval_steps: int | None = Field(None, ge=1)
-    """Steps between two evaluations; null is a tenth of an epoch."""
+    """Steps between two evaluations; null is about a tenth of an epoch, a divisor of save_steps."""
     save_steps: int | None = Field(None, ge=1)
     """Steps between two checkpoints, a multiple of eval_steps; null is eval_steps."""
     save_total_limit: int | None = Field(3, ge=1, json_schema_extra=RUNTIME_ONLY)
